@@ -1,0 +1,389 @@
+//! Devices: differentiable functions with controls and deviations, `y = F(x; controls, deviations)`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::{Error, Result, Seed, Tensor};
+
+/// The values that a control may take.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bounds {
+    /// Smallest allowed value.
+    pub low: f64,
+    /// Largest allowed value.
+    pub high: f64,
+}
+
+impl Bounds {
+    /// No limit at either side.
+    pub const UNBOUNDED: Self = Self { low: f64::NEG_INFINITY, high: f64::INFINITY };
+
+    /// The closed interval from `low` to `high`.
+    ///
+    /// # Errors
+    /// If `low < high` does not hold.
+    pub fn new(low: f64, high: f64) -> Result<Self> {
+        if low < high {
+            Ok(Self { low, high })
+        } else {
+            let what = format!("lower bound (upper bound {high})");
+            Err(Error::Range { what, value: low, allowed: "below the upper bound" })
+        }
+    }
+
+    /// Whether `value` lies inside (NaN does not).
+    #[must_use]
+    pub fn contains(&self, value: f64) -> bool {
+        (self.low..=self.high).contains(&value)
+    }
+
+    /// Whether there is a limit at either side.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        self.low.is_finite() || self.high.is_finite()
+    }
+}
+
+/// One trainable setting of a device: currents, phases, detunings, pixels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Control {
+    /// Name, unique within the device, such as `detuning`.
+    pub name: &'static str,
+    /// Unit, such as `nm`; `1` if it has none.
+    pub unit: &'static str,
+    /// Allowed values, in that unit.
+    pub bounds: Bounds,
+    /// Shape of the tensor of settings.
+    pub shape: Vec<usize>,
+}
+
+/// What can be set on a device.
+pub type ControlSpec = [Control];
+
+/// What shape a deviation has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PortShape {
+    /// One value for each entry of a tensor of this shape; anything that broadcasts to it will do
+    /// (a scalar is a deviation that all entries share).
+    Fixed(Vec<usize>),
+    /// One value for each output of one shot (this shape, without the batch): with a leading
+    /// dimension of 1 it is a fixed offset, with the batch it differs from shot to shot.
+    Output(Vec<usize>),
+}
+
+impl PortShape {
+    /// The shape without any batch dimension.
+    #[must_use]
+    pub fn dims(&self) -> &[usize] {
+        match self {
+            Self::Fixed(dims) | Self::Output(dims) => dims,
+        }
+    }
+}
+
+/// A place where reality enters a device: a named tensor that is zero on the ideal device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviationPort {
+    /// Name, such as `resonance_shift_nm`.
+    pub name: &'static str,
+    /// Unit, such as `nm`; `1` if it has none.
+    pub unit: &'static str,
+    /// Shape of a full deviation.
+    pub shape: PortShape,
+}
+
+/// Settings of one device, by control name.
+#[derive(Debug, Clone, Default)]
+pub struct Controls(BTreeMap<String, Tensor>);
+
+impl Controls {
+    /// The settings of a control.
+    ///
+    /// # Errors
+    /// If there is no control of that name.
+    pub fn get(&self, name: &str) -> Result<&Tensor> {
+        self.0
+            .get(name)
+            .ok_or_else(|| Error::unknown("control", name, self.0.keys().map(String::as_str)))
+    }
+
+    /// Names and settings, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// The same settings without their gradient history.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        self.0.iter().map(|(name, value)| (name.clone(), value.detach())).collect()
+    }
+}
+
+impl FromIterator<(String, Tensor)> for Controls {
+    fn from_iter<I: IntoIterator<Item = (String, Tensor)>>(iter: I) -> Self {
+        Self(iter.into_iter().collect())
+    }
+}
+
+/// Deviations of one device, by port name. A port that is absent is zero.
+#[derive(Debug, Clone, Default)]
+pub struct Deviations(BTreeMap<String, Tensor>);
+
+impl Deviations {
+    /// The ideal device.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Sets the deviation of a port, replacing what was there.
+    #[must_use]
+    pub fn with(mut self, port: impl Into<String>, value: Tensor) -> Self {
+        self.0.insert(port.into(), value);
+        self
+    }
+
+    /// Adds a deviation to what a port has already.
+    ///
+    /// # Errors
+    /// If the two do not broadcast.
+    pub fn add(&mut self, port: &str, value: &Tensor) -> Result<()> {
+        let sum = match self.0.get(port) {
+            Some(old) => old.broadcast_add(value)?,
+            None => value.clone(),
+        };
+        self.0.insert(port.to_owned(), sum);
+        Ok(())
+    }
+
+    /// The deviation at a port, if there is one.
+    #[must_use]
+    pub fn get(&self, port: &str) -> Option<&Tensor> {
+        self.0.get(port)
+    }
+
+    /// Names and values, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// Whether a port departs from zero; a deviation that is being differentiated counts.
+    ///
+    /// # Errors
+    /// If the deviation cannot be read.
+    pub fn is_active(&self, port: &str) -> Result<bool> {
+        let Some(value) = self.0.get(port) else {
+            return Ok(false);
+        };
+        if value.track_op() {
+            return Ok(true);
+        }
+        let magnitude = value.abs()?.sum_all()?.to_dtype(crate::DType::F64)?.to_scalar::<f64>()?;
+        // Not `> 0`: a NaN deviation must show, not vanish.
+        Ok(magnitude != 0.0)
+    }
+
+    /// `value + deviation at port`, and `value` itself, bit for bit, where that is zero.
+    ///
+    /// # Errors
+    /// If the deviation does not broadcast to `value`.
+    pub fn shift(&self, port: &str, value: &Tensor) -> Result<Tensor> {
+        if !self.is_active(port)? {
+            return Ok(value.clone());
+        }
+        let deviation = self.0[port].to_dtype(value.dtype())?;
+        let shifted = value.broadcast_add(&deviation)?;
+        if shifted.dims() == value.dims() {
+            Ok(shifted)
+        } else {
+            Err(Error::shape(port, &deviation, format!("broadcasts to {:?}", value.dims())))
+        }
+    }
+
+    /// Checks every port and shape against what a device offers.
+    ///
+    /// # Errors
+    /// If a port is unknown or its shape does not broadcast to the port's.
+    pub fn check(&self, ports: &[DeviationPort]) -> Result<()> {
+        for (name, value) in &self.0 {
+            let Some(port) = ports.iter().find(|p| p.name == name) else {
+                return Err(Error::unknown("deviation port", name, ports.iter().map(|p| p.name)));
+            };
+            let dims = port.shape.dims();
+            let own = match port.shape {
+                PortShape::Output(_) if value.rank() == dims.len() + 1 => &value.dims()[1..],
+                _ => value.dims(),
+            };
+            let fits = own.len() <= dims.len()
+                && own.iter().rev().zip(dims.iter().rev()).all(|(a, b)| a == b || *a == 1);
+            if !fits {
+                return Err(Error::shape(name, value, format!("broadcasts to {dims:?}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One set of deviations for all physical layers of a model: one specimen, in one state.
+/// The default has none: it is the ideal chip.
+#[derive(Debug, Clone, Default)]
+pub struct Chip(BTreeMap<String, Deviations>);
+
+impl Chip {
+    /// The chip that equals its model.
+    #[must_use]
+    pub fn ideal() -> Self {
+        Self::default()
+    }
+
+    /// The deviations of a layer.
+    #[must_use]
+    pub fn layer(&self, name: &str) -> Option<&Deviations> {
+        self.0.get(name)
+    }
+
+    /// The deviations of a layer, to be changed.
+    pub fn layer_mut(&mut self, name: &str) -> &mut Deviations {
+        self.0.entry(name.to_owned()).or_default()
+    }
+
+    /// Names of the layers that have deviations, and these.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Deviations)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// This chip with the deviations of another added: a fabricated chip and then its drift.
+    ///
+    /// # Errors
+    /// If two deviations of one port do not broadcast.
+    pub fn plus(&self, other: &Self) -> Result<Self> {
+        let mut sum = self.clone();
+        for (layer, deviations) in &other.0 {
+            for (port, value) in deviations.iter() {
+                sum.layer_mut(layer).add(port, value)?;
+            }
+        }
+        Ok(sum)
+    }
+}
+
+/// What the electronics of a device program.
+#[derive(Debug, Clone)]
+pub struct Drive {
+    /// The settings.
+    pub setting: Tensor,
+    /// The range of the converter, in the unit of the setting.
+    pub range: Bounds,
+    /// The deviation port that adds to the setting.
+    pub port: &'static str,
+}
+
+/// What the output of a passive device obeys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passivity {
+    /// No bound is claimed (amplifiers, electronics).
+    None,
+    /// Balanced detection of powers: `|y_k| <= sum_i |x_i|` for each output of each sample.
+    Incoherent,
+    /// Fields: `sum_k |y_k|^2 <= sum_i |x_i|^2` for each sample.
+    Coherent,
+}
+
+/// A physical layer: a differentiable function of its input, its controls and its deviations.
+///
+/// The layer holds no settings and no randomness, so "ideal", "this chip", "another chip" and
+/// "this chip at +1 K" are calls of one function. Check a new device with
+/// `pnn_core::testing::conformance` (feature `testing`).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a device",
+    note = "implement `PhysicalLayer`: controls, ports, init and forward"
+)]
+pub trait PhysicalLayer: Send + Sync {
+    /// What can be set, with units and bounds.
+    fn controls(&self) -> &ControlSpec;
+
+    /// Where deviations enter.
+    fn ports(&self) -> &[DeviationPort];
+
+    /// Settings to start training from.
+    ///
+    /// # Errors
+    /// If the settings cannot be drawn.
+    fn init(&self, seed: &Seed, dtype: crate::DType) -> Result<Controls>;
+
+    /// The device's output for a batch of inputs. Zero deviations must give the ideal device's
+    /// bits.
+    ///
+    /// # Errors
+    /// If shapes do not match or a deviation names no port of this device.
+    fn forward(&self, x: &Tensor, controls: &Controls, deviations: &Deviations) -> Result<Tensor>;
+
+    /// The weights that the controls program, or `None` if the device is no weight bank.
+    ///
+    /// # Errors
+    /// If controls or deviations do not fit.
+    fn weights(&self, _controls: &Controls, _deviations: &Deviations) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    /// `dw/dx`, differentiable: how strongly each weight answers to a change of its physical
+    /// setting (optical pruning flattens it). `None` if the device has no such measure.
+    ///
+    /// # Errors
+    /// If the controls do not fit.
+    fn sensitivity(&self, _controls: &Controls) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    /// The physical setting that the electronics program (a detuning, a current), with the range
+    /// of the converter and the port at which an error of the setting enters. `None` if the
+    /// device has no converter to speak of.
+    ///
+    /// # Errors
+    /// If the controls do not fit.
+    fn drive(&self, _controls: &Controls) -> Result<Option<Drive>> {
+        Ok(None)
+    }
+
+    /// What its output obeys.
+    fn passivity(&self) -> Passivity {
+        Passivity::None
+    }
+}
+
+/// A device that can only be measured: an instrument in the lab, or its digital twin.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be measured",
+    note = "implement `Hardware::measure`: program the controls, send the batch, return the output"
+)]
+pub trait Hardware {
+    /// Programs the controls, sends a batch through and returns what the detectors read. No
+    /// gradient passes.
+    ///
+    /// # Errors
+    /// If the instrument fails or the shapes do not match.
+    fn measure(&mut self, x: &Tensor, controls: &Controls) -> Result<Tensor>;
+}
+
+/// A simulated specimen of a device, seen only through measurements.
+pub struct Twin {
+    device: Arc<dyn PhysicalLayer>,
+    deviations: Deviations,
+}
+
+impl Twin {
+    /// A specimen of `device` with these deviations.
+    ///
+    /// # Errors
+    /// If the deviations do not fit the device.
+    pub fn new(device: Arc<dyn PhysicalLayer>, deviations: Deviations) -> Result<Self> {
+        deviations.check(device.ports())?;
+        Ok(Self { device, deviations })
+    }
+}
+
+impl Hardware for Twin {
+    fn measure(&mut self, x: &Tensor, controls: &Controls) -> Result<Tensor> {
+        Ok(self.device.forward(&x.detach(), &controls.detach(), &self.deviations)?.detach())
+    }
+}

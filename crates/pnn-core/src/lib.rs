@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+
+pub mod device;
+mod error;
+pub mod layers;
+pub mod loss;
+pub mod model;
+pub mod ops;
+pub mod optim;
+pub mod params;
+pub mod seed;
+pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use candle_core;
+pub use candle_core::{DType, Device, Tensor, Var};
+pub use device::{
+    Bounds, Chip, Control, ControlSpec, Controls, DeviationPort, Deviations, Drive, Hardware,
+    Passivity, PhysicalLayer, PortShape, Twin,
+};
+pub use error::{Error, Result};
+pub use model::{Counters, Counts, InSilico, InSitu, Lab, Mode, Model, Pass, Physical, Truth};
+pub use params::{Gradients, ParamSet, Parameter};
+pub use seed::Seed;

@@ -1,0 +1,71 @@
+//! A safe, sequential front of the `gemm` crate. Parallelism is over fixed blocks in the callers,
+//! so that results never depend on the number of threads.
+
+use super::real::Real;
+
+/// A strided view of a matrix.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a, T> {
+    values: &'a [T],
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a, T: Real> Matrix<'a, T> {
+    pub(crate) fn row_major(values: &'a [T], columns: usize) -> Self {
+        Self { values, row_stride: columns, column_stride: 1 }
+    }
+
+    pub(crate) fn transposed(self) -> Self {
+        Self { row_stride: self.column_stride, column_stride: self.row_stride, ..self }
+    }
+
+    pub(crate) fn rows_from(self, row: usize) -> Self {
+        Self { values: &self.values[(row * self.row_stride).min(self.values.len())..], ..self }
+    }
+
+    fn covers(&self, rows: usize, columns: usize) -> bool {
+        rows == 0
+            || columns == 0
+            || (rows - 1) * self.row_stride + (columns - 1) * self.column_stride < self.values.len()
+    }
+}
+
+/// `c (m, n, row-major) = a (m, k) b (k, n)`, plus the old `c` if `accumulate`.
+pub(crate) fn gemm<T: Real>(
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    c: &mut [T],
+    accumulate: bool,
+) {
+    assert!(a.covers(m, k) && b.covers(k, n) && c.len() >= m * n, "matrix out of bounds");
+    // SAFETY: the assertion above shows that every element that the strides reach lies inside the
+    // slices; `c` is borrowed mutably, so it aliases neither `a` nor `b`; T is f32 or f64 and the
+    // three matrices share it.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            c.as_mut_ptr(),
+            1,
+            n as isize,
+            accumulate,
+            a.values.as_ptr(),
+            a.column_stride as isize,
+            a.row_stride as isize,
+            b.values.as_ptr(),
+            b.column_stride as isize,
+            b.row_stride as isize,
+            T::one(),
+            T::one(),
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}

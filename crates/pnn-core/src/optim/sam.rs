@@ -1,0 +1,169 @@
+//! Sharpness-aware minimisation: descend with the gradient taken at a nearby point of higher loss.
+
+use crate::ops::real::{Real, dispatch, with_elements};
+use crate::optim::{Evaluation, Objective, Optimizer, Point, Rule};
+use crate::params::{Gradients, ParamSet, global_norm};
+use crate::{Device, Error, Result, Tensor};
+
+/// Added to the norm so that a vanishing gradient gives a vanishing ascent, as in the reference
+/// implementations.
+const EPS: f64 = 1e-12;
+
+/// Where to ascend from a point with a given gradient: the one thing in which members of the SAM
+/// family differ. Implement it to add one.
+pub trait Ascent: Send {
+    /// The displacement of each parameter, or `None` where it stays. All `None` makes the step a
+    /// plain one.
+    ///
+    /// # Errors
+    /// If a tensor cannot be read.
+    fn displacement(&self, params: &ParamSet, gradients: &Gradients)
+    -> Result<Vec<Option<Tensor>>>;
+}
+
+fn check_rho(rho: f64) -> Result<f64> {
+    if (0.0..f64::INFINITY).contains(&rho) {
+        Ok(rho)
+    } else {
+        Err(Error::Range { what: "rho".into(), value: rho, allowed: "[0, infinity)" })
+    }
+}
+
+/// `e = rho g / |g|`, with the norm over all parameters together (Foret et al., 2021, Eq. 2).
+#[derive(Debug, Clone, Copy)]
+pub struct Sam {
+    rho: f64,
+}
+
+impl Sam {
+    /// An ascent of length `rho`, in the units of the parameters.
+    ///
+    /// # Errors
+    /// If `rho` is negative or not finite.
+    pub fn new(rho: f64) -> Result<Self> {
+        Ok(Self { rho: check_rho(rho)? })
+    }
+}
+
+impl Ascent for Sam {
+    fn displacement(
+        &self,
+        params: &ParamSet,
+        gradients: &Gradients,
+    ) -> Result<Vec<Option<Tensor>>> {
+        if self.rho == 0.0 {
+            return Ok(vec![None; params.len()]);
+        }
+        let scale = self.rho / (gradients.global_norm()? + EPS);
+        let scaled = gradients.0.iter().map(|g| g.as_ref().map(|g| scaled(g, scale)).transpose());
+        scaled.collect()
+    }
+}
+
+/// `e = rho T^2 g / |T g|` with `T = |x| + eta` (Kwon et al., 2021, Eq. 8), for every parameter.
+/// The default `eta` is 0, as in Xu et al. (2026); Kwon et al. use 0.01.
+#[derive(Debug, Clone, Copy)]
+pub struct Asam {
+    rho: f64,
+    eta: f64,
+}
+
+impl Asam {
+    /// An adaptive ascent with radius `rho` (relative to the parameters' size) and `eta` 0.
+    ///
+    /// # Errors
+    /// If `rho` is negative or not finite.
+    pub fn new(rho: f64) -> Result<Self> {
+        Ok(Self { rho: check_rho(rho)?, eta: 0.0 })
+    }
+
+    /// Sets `eta`, which lets parameters near zero move.
+    ///
+    /// # Errors
+    /// If `eta` is negative or not finite.
+    pub fn eta(self, eta: f64) -> Result<Self> {
+        if (0.0..f64::INFINITY).contains(&eta) {
+            Ok(Self { eta, ..self })
+        } else {
+            Err(Error::Range { what: "eta".into(), value: eta, allowed: "[0, infinity)" })
+        }
+    }
+}
+
+impl Ascent for Asam {
+    fn displacement(
+        &self,
+        params: &ParamSet,
+        gradients: &Gradients,
+    ) -> Result<Vec<Option<Tensor>>> {
+        if self.rho == 0.0 {
+            return Ok(vec![None; params.len()]);
+        }
+        let weigh = |power: i32, tensors: &[Option<Tensor>]| -> Result<Vec<Option<Tensor>>> {
+            params.iter().zip(tensors).map(|(parameter, g)| {
+                let Some(g) = g else { return Ok(None) };
+                let value = parameter.var.as_tensor();
+                let weighed = dispatch!(value.dtype(), T => with_elements::<T, _>(&[value, g], |s| {
+                    let eta = T::of(self.eta);
+                    let e: Vec<T> = s[0].iter().zip(s[1])
+                        .map(|(x, g)| (x.abs() + eta).powi(power) * *g).collect();
+                    Tensor::from_vec(e, value.shape(), &Device::Cpu)
+                }))?;
+                Ok(Some(weighed))
+            }).collect()
+        };
+        let scale = self.rho / (global_norm(&weigh(1, &gradients.0)?)? + EPS);
+        let mut displacement = weigh(2, &gradients.0)?;
+        for e in displacement.iter_mut().flatten() {
+            *e = scaled(e, scale)?;
+        }
+        Ok(displacement)
+    }
+}
+
+fn scaled(tensor: &Tensor, scale: f64) -> Result<Tensor> {
+    Ok(dispatch!(tensor.dtype(), T => with_elements::<T, _>(&[tensor], |s| {
+        let scale = T::of(scale);
+        let values: Vec<T> = s[0].iter().map(|v| *v * scale).collect();
+        Tensor::from_vec(values, tensor.shape(), &Device::Cpu)
+    }))?)
+}
+
+/// A sharpness-aware step around any update rule: evaluate, ascend, evaluate again, return to the
+/// very same bits, and update with the second gradient.
+#[derive(Debug, Clone)]
+pub struct SharpnessAware<R, A> {
+    rule: R,
+    ascent: A,
+}
+
+impl<R: Rule, A: Ascent> SharpnessAware<R, A> {
+    /// Wraps an update rule with an ascent.
+    pub fn new(rule: R, ascent: A) -> Self {
+        Self { rule, ascent }
+    }
+}
+
+impl<R: Rule, A: Ascent> Optimizer for SharpnessAware<R, A> {
+    fn step(&mut self, params: &ParamSet, objective: &mut Objective<'_>) -> Result<Evaluation> {
+        let base = objective(Point::Base)?;
+        let displacement = self.ascent.displacement(params, &base.gradients)?;
+        if displacement.iter().all(Option::is_none) {
+            self.rule.update(params, &base.gradients)?;
+            return Ok(base);
+        }
+        let before = params.snapshot()?;
+        let sharp = params.shift(&displacement).and_then(|()| objective(Point::Ascent));
+        params.restore(&before)?;
+        self.rule.update(params, &sharp?.gradients)?;
+        Ok(base)
+    }
+
+    fn rule(&self) -> &dyn Rule {
+        &self.rule
+    }
+
+    fn rule_mut(&mut self) -> &mut dyn Rule {
+        &mut self.rule
+    }
+}

@@ -1,0 +1,217 @@
+//! Named trainable tensors, and tensors shaped like them.
+
+use std::collections::BTreeMap;
+
+use candle_core::backprop::GradStore;
+
+use crate::device::Bounds;
+use crate::ops::real::{dispatch, with_elements};
+use crate::{Error, Result, Tensor, Var};
+
+/// A trainable tensor.
+#[derive(Debug, Clone)]
+pub struct Parameter {
+    /// Name, such as `fc1.detuning`.
+    pub name: String,
+    /// The value and the node of the gradient graph.
+    pub var: Var,
+    /// Where the optimizer may move it.
+    pub bounds: Bounds,
+}
+
+/// The trainable tensors of a model, always in order of their names: sums over them (norms) have
+/// a fixed order.
+#[derive(Debug, Clone, Default)]
+pub struct ParamSet(Vec<Parameter>);
+
+impl ParamSet {
+    /// The set of these parameters.
+    ///
+    /// # Errors
+    /// If two have one name.
+    pub fn new(parameters: impl IntoIterator<Item = Parameter>) -> Result<Self> {
+        let mut parameters: Vec<_> = parameters.into_iter().collect();
+        parameters.sort_by(|a, b| a.name.cmp(&b.name));
+        if let Some(pair) = parameters.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            return Err(Error::Unsupported {
+                device: format!("a second parameter named {:?}", pair[0].name),
+                capability: "distinct names".into(),
+            });
+        }
+        Ok(Self(parameters))
+    }
+
+    /// The parameters in order of their names.
+    pub fn iter(&self) -> std::slice::Iter<'_, Parameter> {
+        self.0.iter()
+    }
+
+    /// Number of tensors.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are no parameters.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A parameter by name.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub fn get(&self, name: &str) -> Result<&Parameter> {
+        self.0.iter().find(|p| p.name == name).ok_or_else(|| {
+            Error::unknown("parameter", name, self.0.iter().map(|p| p.name.as_str()))
+        })
+    }
+
+    /// Copies of all values.
+    ///
+    /// # Errors
+    /// If memory cannot be copied.
+    pub fn snapshot(&self) -> Result<Vec<Tensor>> {
+        self.0.iter().map(|p| Ok(p.var.as_tensor().copy()?.detach())).collect()
+    }
+
+    /// Writes values back, bit for bit.
+    ///
+    /// # Errors
+    /// If number or shapes differ.
+    pub fn restore(&self, values: &[Tensor]) -> Result<()> {
+        self.check_count("tensors to restore", values.len())?;
+        for (parameter, value) in self.0.iter().zip(values) {
+            parameter.var.set(value)?;
+        }
+        Ok(())
+    }
+
+    /// Moves every parameter by the tensor in the same place.
+    ///
+    /// # Errors
+    /// If number or shapes differ.
+    pub fn shift(&self, by: &[Option<Tensor>]) -> Result<()> {
+        self.check_count("displacements", by.len())?;
+        for (parameter, by) in self.0.iter().zip(by) {
+            if let Some(by) = by {
+                parameter.var.set(&(parameter.var.as_tensor() + by)?.detach())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves every value that lies outside its bounds to the nearest bound.
+    ///
+    /// # Errors
+    /// If memory cannot be written.
+    pub fn clamp_to_bounds(&self) -> Result<()> {
+        for parameter in self.0.iter().filter(|p| p.bounds.is_bounded()) {
+            let clamped = parameter.var.as_tensor().detach();
+            let clamped = clamped.clamp(parameter.bounds.low, parameter.bounds.high)?;
+            parameter.var.set(&clamped)?;
+        }
+        Ok(())
+    }
+
+    /// The gradients of all parameters out of a backward pass.
+    #[must_use]
+    pub fn gradients(&self, store: &GradStore) -> Gradients {
+        Gradients(self.0.iter().map(|p| store.get(p.var.as_tensor()).map(Tensor::detach)).collect())
+    }
+
+    fn check_count(&self, what: &str, count: usize) -> Result<()> {
+        if count == self.0.len() {
+            return Ok(());
+        }
+        let (what, value) =
+            (format!("number of {what} for {} parameters", self.0.len()), count as f64);
+        Err(Error::Range { what, value, allowed: "the number of parameters" })
+    }
+
+    /// Copies of the values by name, for a checkpoint.
+    #[must_use]
+    pub fn named(&self) -> BTreeMap<String, Tensor> {
+        self.0.iter().map(|p| (p.name.clone(), value_of(&p.var))).collect()
+    }
+
+    /// Sets every parameter from a map by name, or none of them.
+    ///
+    /// # Errors
+    /// If a name is missing or a shape differs.
+    pub fn load(&self, values: &BTreeMap<String, Tensor>) -> Result<()> {
+        let mut set = Vec::with_capacity(self.0.len());
+        for parameter in &self.0 {
+            let Some(value) = values.get(&parameter.name) else {
+                let known = values.keys().map(String::as_str);
+                return Err(Error::unknown("tensor", &parameter.name, known));
+            };
+            if value.dims() != parameter.var.dims() {
+                let want = format!("{:?}", parameter.var.dims());
+                return Err(Error::shape(&parameter.name, value, want));
+            }
+            set.push((&parameter.var, value.to_dtype(parameter.var.dtype())?.contiguous()?));
+        }
+        for (var, value) in set {
+            var.set(&value)?;
+        }
+        Ok(())
+    }
+}
+
+/// A copy of a variable's value. `Var::set` writes in place, so a tensor that shares the memory
+/// would change with the next step. (A copy fails on no memory of the CPU.)
+pub(crate) fn value_of(var: &Var) -> Tensor {
+    let value = var.as_tensor().detach();
+    value.copy().unwrap_or(value)
+}
+
+/// One gradient for each parameter of a [`ParamSet`], in its order; `None` where the loss does
+/// not depend on the parameter.
+#[derive(Debug, Clone)]
+pub struct Gradients(pub Vec<Option<Tensor>>);
+
+impl Gradients {
+    /// The 2-norm over all parameters, summed in f64 in a fixed order.
+    ///
+    /// # Errors
+    /// If a gradient cannot be read.
+    pub fn global_norm(&self) -> Result<f64> {
+        global_norm(&self.0)
+    }
+
+    /// The name of the first parameter with a gradient that is not finite.
+    ///
+    /// # Errors
+    /// If a gradient cannot be read.
+    pub fn first_not_finite<'a>(&self, params: &'a ParamSet) -> Result<Option<&'a str>> {
+        for (parameter, gradient) in params.iter().zip(&self.0) {
+            if let Some(gradient) = gradient
+                && !sum_of_squares(gradient)?.is_finite()
+            {
+                return Ok(Some(&parameter.name));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The 2-norm over a list of tensors, summed in f64 in a fixed order.
+///
+/// # Errors
+/// If a tensor cannot be read.
+pub fn global_norm(tensors: &[Option<Tensor>]) -> Result<f64> {
+    let mut sum = 0.0;
+    for tensor in tensors.iter().flatten() {
+        sum += sum_of_squares(tensor)?;
+    }
+    Ok(sum.sqrt())
+}
+
+fn sum_of_squares(tensor: &Tensor) -> Result<f64> {
+    use crate::ops::real::Real;
+    Ok(dispatch!(tensor.dtype(), T => with_elements::<T, _>(&[tensor], |s| {
+        Ok(s[0].iter().map(|v| v.f64() * v.f64()).sum::<f64>())
+    }))?)
+}

@@ -1,0 +1,273 @@
+"""Golden vectors for pnn-core, from PyTorch on the CPU.
+
+Run:  python generate.py        (needs torch, numpy, safetensors)
+
+Writes the .safetensors files beside this script. Tensors are named `case/tensor`. Inputs are
+exact in float32 and stored and processed in float64, so that one file checks both precisions.
+The versions that made a file are in its metadata.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+
+HERE = Path(__file__).resolve().parent
+torch.set_num_threads(1)
+torch.use_deterministic_algorithms(True)
+
+
+def write(name, tensors, **facts):
+    facts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in facts.items()}
+    facts |= {"torch": torch.__version__, "numpy": np.__version__, "script": "generate.py"}
+    arrays = {}
+    for key, value in tensors.items():
+        array = value.detach().numpy() if torch.is_tensor(value) else np.asarray(value)
+        arrays[key] = np.array(array, order="C")
+    # pnn_core::store keeps metadata as one sorted JSON map under the key `pnn`.
+    save_file(arrays, HERE / f"{name}.safetensors", {"pnn": json.dumps(facts, sort_keys=True)})
+
+
+def normal(generator, *shape, scale=1.0):
+    """Normal deviates that are exact in float32, as float64."""
+    x = torch.randn(*shape, generator=generator, dtype=torch.float32) * scale
+    return x.to(torch.float64)
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def run(out, case, function, **inputs):
+    """Stores inputs, output, the gradient `g` sent into it, and the gradients of the inputs."""
+    inputs = {k: v.clone().requires_grad_() for k, v in inputs.items()}
+    y = function(**inputs)
+    g = normal(seeded(1000 + len(out)), *y.shape)
+    gradients = torch.autograd.grad(y, list(inputs.values()), g)
+    out |= {f"{case}/{k}": v for k, v in inputs.items()} | {f"{case}/y": y, f"{case}/g": g}
+    out |= {f"{case}/d{k}": d for k, d in zip(inputs, gradients)}
+
+
+def conv():
+    out, cases = {}, []
+    shapes = [  # batch, channels, outputs, height, width, kernel height and width, stride, padding
+        (1, 1, 1, 1, 1, 1, 1, 1, 0),
+        (2, 1, 3, 5, 7, 1, 1, 1, 0),
+        (2, 3, 2, 7, 5, 3, 3, 1, 0),
+        (3, 2, 4, 7, 9, 3, 3, 1, 1),
+        (2, 2, 3, 9, 7, 5, 5, 1, 2),
+        (2, 3, 2, 9, 8, 3, 3, 2, 0),
+        (1, 2, 2, 7, 6, 3, 3, 2, 1),
+        (9, 1, 2, 8, 11, 5, 5, 2, 2),
+        (2, 2, 2, 5, 6, 1, 1, 2, 1),
+        (2, 2, 3, 3, 4, 5, 5, 1, 2),
+        (1, 2, 2, 6, 5, 3, 2, 2, 1),
+        (17, 2, 3, 4, 3, 3, 3, 1, 1),
+    ]
+    for i, (b, c, o, h, w, kh, kw, s, p) in enumerate(shapes):
+        g = seeded(i)
+        name = f"b{b}c{c}o{o}-{h}x{w}-k{kh}x{kw}s{s}p{p}"
+        cases.append({"name": name, "stride": s, "padding": p})
+        run(
+            out,
+            name,
+            lambda x, w, s=s, p=p: torch.nn.functional.conv2d(x, w, stride=s, padding=p),
+            x=normal(g, b, c, h, w),
+            w=normal(g, o, c, kh, kw),
+        )
+    write("conv", out, cases=cases)
+
+
+def pool():
+    out, cases = {}, []
+    shapes = [  # batch, channels, height, width, size, stride
+        (2, 3, 4, 6, 2, 2),
+        (2, 2, 7, 5, 2, 2),
+        (1, 2, 9, 7, 3, 2),
+        (2, 1, 5, 8, 2, 3),
+        (1, 3, 6, 7, 3, 1),
+        (2, 2, 5, 3, 1, 1),
+        (1, 1, 4, 5, 4, 1),
+    ]
+    for i, (b, c, h, w, size, stride) in enumerate(shapes):
+        g = seeded(100 + i)
+        # Few distinct values: most windows have ties. Then only negative values. Then normal ones.
+        ties = torch.randint(-2, 2, (b, c, h, w), generator=g).to(torch.float64)
+        variants = {"ties": ties, "negative": -normal(g, b, c, h, w).abs() - 1, "normal": normal(g, b, c, h, w)}
+        for kind, x in variants.items():
+            name = f"b{b}c{c}-{h}x{w}-k{size}s{stride}-{kind}"
+            cases.append({"name": name, "size": size, "stride": stride})
+            run(out, name, lambda x: torch.nn.functional.max_pool2d(x, size, stride), x=x)
+    write("pool", out, cases=cases)
+
+
+def norm():
+    out, cases = {}, []
+    for i, shape in enumerate([(5, 3), (2, 4), (2, 3, 4, 5), (3, 1, 2, 1), (4, 2, 7, 3)]):
+        for offset in [0.0, 1000.0]:
+            g = seeded(200 + i)
+            name = "x".join(map(str, shape)) + ("" if offset == 0 else "-offset")
+            cases.append({"name": name})
+            channels = shape[1]
+            layer = torch.nn.BatchNorm1d if len(shape) == 2 else torch.nn.BatchNorm2d
+            layer = layer(channels, dtype=torch.float64)
+            weight, bias = normal(g, channels), normal(g, channels)
+
+            def forward(x, weight, bias):
+                parameters = {"weight": weight, "bias": bias}
+                return torch.func.functional_call(layer, parameters, (x,))
+
+            first, second = ((normal(g, *shape) + offset).float().double() for _ in range(2))
+            run(out, f"{name}/train", forward, x=first, weight=weight, bias=bias)
+            # The running statistics after one step and after a second one with another batch.
+            out[f"{name}/mean1"] = layer.running_mean.clone()
+            out[f"{name}/variance1"] = layer.running_var.clone()
+            out[f"{name}/second"] = second
+            layer(second)
+            out[f"{name}/mean2"] = layer.running_mean.clone()
+            out[f"{name}/variance2"] = layer.running_var.clone()
+            layer.eval()
+            run(out, f"{name}/eval", forward, x=first, weight=weight, bias=bias)
+    write("norm", out, cases=cases)
+
+
+def dense():
+    out = {}
+    for i, (b, n, m) in enumerate([(1, 1, 1), (4, 3, 5), (3, 17, 2), (65, 9, 11), (33, 31, 34)]):
+        g = seeded(300 + i)
+        name = f"linear/{b}x{n}x{m}"
+        run(out, name, lambda x, w: torch.nn.functional.linear(x, w), x=normal(g, b, n), w=normal(g, m, n))
+    for i, shape in enumerate([(4, 3), (2, 3, 5), (2, 3, 4, 5)]):
+        g = seeded(320 + i)
+        spread = (1, shape[1]) + (1,) * (len(shape) - 2)
+        name = "bias/" + "x".join(map(str, shape))
+        run(out, name, lambda x, b: x + b.reshape(spread), x=normal(g, *shape), b=normal(g, shape[1]))
+    edge = torch.tensor([0.0, -0.0, 1e-30, -1e-30, 1.0, -1.0, 88.0, -88.0, 100.0, -100.0, 745.0, -745.0, 1e4, -1e4])
+    x = torch.cat([edge.double(), normal(seeded(340), 50, scale=4.0)])
+    run(out, "relu", torch.relu, x=x)
+    run(out, "sigmoid", torch.sigmoid, x=x)
+    write("dense", out)
+
+
+def loss():
+    out = {}
+    for name, scale, (b, k) in [("one", 1.0, (1, 1)), ("small", 1.0, (5, 10)), ("large", 1e4, (7, 10)), ("odd", 30.0, (3, 17))]:
+        g = seeded(400 + b)
+        z = normal(g, b, k, scale=scale).requires_grad_()
+        labels = torch.randint(0, k, (b,), generator=g)
+        y = torch.nn.functional.cross_entropy(z, labels)
+        (dz,) = torch.autograd.grad(y, z)
+        case = f"cross-entropy/{name}"
+        out |= {f"{case}/z": z, f"{case}/y": y, f"{case}/dz": dz}
+        out[f"{case}/labels"] = labels.numpy().astype(np.uint32)
+    for i, shape in enumerate([(1,), (5, 10), (2, 3, 4)]):
+        g = seeded(420 + i)
+        z, target = normal(g, *shape).requires_grad_(), normal(g, *shape)
+        y = torch.nn.functional.mse_loss(z, target)
+        (dz,) = torch.autograd.grad(y, z)
+        case = f"mse/{i}"
+        out |= {f"{case}/z": z, f"{case}/target": target, f"{case}/y": y, f"{case}/dz": dz}
+    write("loss", out)
+
+
+OPTIMIZERS = {
+    "sgd": lambda p: torch.optim.SGD(p, 0.05),
+    "sgd-momentum": lambda p: torch.optim.SGD(p, 0.05, momentum=0.5),
+    "sgd-heavy": lambda p: torch.optim.SGD(p, 0.01, momentum=0.9),
+    "adam": lambda p: torch.optim.Adam(p, 0.01),
+    "adam-betas": lambda p: torch.optim.Adam(p, 0.02, betas=(0.5, 0.9)),
+    "adam-decay": lambda p: torch.optim.Adam(p, 0.01, weight_decay=0.1),
+    "adamw": lambda p: torch.optim.AdamW(p, 0.01),
+    "adamw-decay": lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.1),
+}
+
+
+def optim():
+    """Steps with gradients from the file; the second tensor has none in every third step."""
+    out, steps = {}, 12
+    g = seeded(500)
+    start = {"a": normal(g, 3, 4), "b": normal(g, 5)}
+    gradients = [{k: normal(g, *v.shape, scale=10.0 ** (t % 3 - 2)) for k, v in start.items()} for t in range(steps)]
+    gradients[4]["a"][0, 0] = 0.0
+    out |= {f"start/{k}": v for k, v in start.items()}
+    for t, gradient in enumerate(gradients):
+        out |= {f"gradient/{t}/{k}": v for k, v in gradient.items() if not (k == "b" and t % 3 == 2)}
+    for dtype, suffix in [(torch.float64, "f64"), (torch.float32, "f32")]:
+        for name, make in OPTIMIZERS.items():
+            params = {k: v.to(dtype).clone().requires_grad_() for k, v in start.items()}
+            optimizer = make(params.values())
+            for t, gradient in enumerate(gradients):
+                for k, p in params.items():
+                    p.grad = None if k == "b" and t % 3 == 2 else gradient[k].to(dtype)
+                optimizer.step()
+                out |= {f"{name}/{suffix}/{t}/{k}": p.detach().clone() for k, p in params.items()}
+    write("optim", out, steps=steps)
+
+
+def schedule():
+    out = {}
+    for name, make, epochs in [
+        ("step", lambda o: torch.optim.lr_scheduler.StepLR(o, 3, 0.5), 12),
+        ("cosine", lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 10), 11),
+    ]:
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0)
+        scheduler = make(optimizer)
+        rates = []
+        for _ in range(epochs):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+        out[name] = np.array(rates, dtype=np.float64)
+    write("schedule", out)
+
+
+def sam_step(params, loss, optimizer, rho, adaptive, eta):
+    """One step as in github.com/davda54/sam, with Kwon's eta (2021) where it is not 0."""
+    value = loss()
+    grads = torch.autograd.grad(value, params)
+    with torch.no_grad():
+        weight = [p.abs() + eta if adaptive else torch.ones_like(p) for p in params]
+        norms = torch.stack([(w * g).norm(p=2) for w, g in zip(weight, grads)])
+        scale = rho / (norms.norm(p=2) + 1e-12)
+        old = [p.clone() for p in params]
+        for p, w, g in zip(params, weight, grads):
+            p.add_(w**2 * g * scale)
+    second = torch.autograd.grad(loss(), params)
+    with torch.no_grad():
+        for p, o, g in zip(params, old, second):
+            p.copy_(o)
+            p.grad = g
+    optimizer.step()
+    return value
+
+
+def sam():
+    """A two-layer net, 12 steps each."""
+    out, steps = {}, 12
+    g = seeded(600)
+    x = normal(g, 6, 4)
+    labels = torch.randint(0, 3, (6,), generator=g)
+    start = {"w1": normal(g, 5, 4), "b1": normal(g, 5), "w2": normal(g, 3, 5), "b2": normal(g, 3)}
+    out |= {"x": x, "labels": labels.numpy().astype(np.uint32)}
+    out |= {f"start/{k}": v for k, v in start.items()}
+    kinds = {"sam": (0.05, False, 0.0), "sam-wide": (2.0, False, 0.0), "asam": (0.5, True, 0.0), "asam-eta": (0.5, True, 0.01)}
+    bases = {"sgd": lambda p: torch.optim.SGD(p, 0.05, momentum=0.5), "adam": lambda p: torch.optim.Adam(p, 0.01)}
+    for kind, (rho, adaptive, eta) in kinds.items():
+        for base, make in bases.items():
+            p = {k: v.clone().requires_grad_() for k, v in start.items()}
+
+            def loss():
+                hidden = torch.sigmoid(x @ p["w1"].T + p["b1"])
+                return torch.nn.functional.cross_entropy(hidden @ p["w2"].T + p["b2"], labels)
+
+            optimizer = make(list(p.values()))
+            losses = [sam_step(list(p.values()), loss, optimizer, rho, adaptive, eta).item() for _ in range(steps)]
+            out[f"{kind}/{base}/loss"] = np.array(losses)
+            out |= {f"{kind}/{base}/{k}": v.detach().clone() for k, v in p.items()}
+    write("sam", out, steps=steps)
+
+
+for make in [conv, pool, norm, dense, loss, optim, schedule, sam]:
+    make()

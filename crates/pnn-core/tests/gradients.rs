@@ -1,0 +1,213 @@
+//! Every kernel, layer and loss against central finite differences, all inputs varied.
+#![allow(clippy::unwrap_used)] // a test panics where it fails
+
+mod common;
+
+use common::{normal, tensor, uniform};
+use pnn_core::layers::BatchNorm;
+use pnn_core::ops::{self, ConvGeometry};
+use pnn_core::testing::{GradientCheck, GradientError, check_gradients};
+use pnn_core::{DType, Device, Mode, Result, Tensor, loss};
+
+#[track_caller]
+fn check(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
+    check_gradients(inputs, f, &GradientCheck::default()).unwrap();
+}
+
+fn f64s(seed: u64, shape: &[usize]) -> Tensor {
+    normal(seed, shape, DType::F64)
+}
+
+/// Values of either sign that are all at least 0.1 apart, so that no step meets a kink or a tie.
+fn distinct(seed: u64, shape: &[usize]) -> Tensor {
+    let n: usize = shape.iter().product();
+    let order = common::values(&uniform(seed, &[n], DType::F64));
+    let mut index: Vec<usize> = (0..n).collect();
+    index.sort_by(|a, b| order[*a].total_cmp(&order[*b]));
+    let spread: Vec<f64> =
+        index.iter().map(|i| 0.1 * (*i as f64 - (n / 2) as f64) + 0.05).collect();
+    Tensor::from_vec(spread, shape, &Device::Cpu).unwrap()
+}
+
+#[test]
+fn convolutions() {
+    for (x, w, stride, padding) in [
+        ([1, 1, 1, 1], [1, 1, 1, 1], 1, 0),
+        ([2, 3, 5, 4], [2, 3, 3, 3], 1, 1),
+        ([2, 2, 7, 5], [3, 2, 3, 2], 2, 0),
+        ([3, 1, 6, 7], [2, 1, 5, 5], 3, 2),
+        ([1, 2, 2, 3], [2, 2, 3, 3], 2, 3),
+        ([10, 1, 3, 3], [1, 1, 2, 2], 1, 0),
+    ] {
+        let geometry = ConvGeometry { stride, padding };
+        check(&[f64s(1, &x), f64s(2, &w)], |t| ops::conv2d(&t[0], &t[1], geometry));
+    }
+}
+
+#[test]
+fn convolution_of_a_view() {
+    // Inputs that are not contiguous, and gradients of one input only.
+    let (x, w) = (f64s(1, &[2, 4, 3, 2]), f64s(2, &[2, 2, 2, 2]));
+    let geometry = ConvGeometry::default();
+    check(&[x.clone(), w.clone()], |t| {
+        let x = t[0].transpose(1, 3)?;
+        ops::conv2d(&x, &t[1].transpose(2, 3)?, geometry)
+    });
+    check(&[x.transpose(1, 3).unwrap()], |t| ops::conv2d(&t[0], &w, geometry));
+    check(&[w], |t| ops::conv2d(&x.transpose(1, 3)?, &t[0], geometry));
+}
+
+#[test]
+fn max_pooling() {
+    for (shape, size, stride) in
+        [([2, 2, 4, 6], 2, 2), ([1, 2, 7, 5], 3, 2), ([2, 1, 5, 5], 2, 3), ([1, 1, 4, 4], 3, 1)]
+    {
+        check(&[distinct(3, &shape)], |t| ops::max_pool2d(&t[0], size, stride));
+    }
+}
+
+#[test]
+fn products_and_biases() {
+    for (batch, inputs, outputs) in [(1, 1, 1), (3, 4, 2), (35, 3, 5), (2, 9, 33)] {
+        let inputs = [f64s(1, &[batch, inputs]), f64s(2, &[outputs, inputs])];
+        check(&inputs, |t| ops::linear(&t[0], &t[1]));
+    }
+    for shape in [&[4, 3][..], &[2, 3, 2], &[2, 3, 4, 2]] {
+        check(&[f64s(1, shape), f64s(2, &[3])], |t| ops::add_bias(&t[0], &t[1]));
+    }
+}
+
+#[test]
+fn batch_norms() {
+    let eps = 1e-5;
+    for shape in [&[5, 3][..], &[2, 3, 4], &[3, 2, 3, 4]] {
+        let channels = [shape[1]];
+        let inputs = [f64s(1, shape), f64s(2, &channels), f64s(3, &channels)];
+        check(&inputs, |t| Ok(ops::batch_norm(&t[0], &t[1], &t[2], eps)?.0));
+        let statistics = ops::ChannelStatistics {
+            mean: vec![0.3; shape[1]],
+            variance: vec![0.7; shape[1]],
+            count: 0,
+        };
+        check(&inputs, |t| ops::batch_norm_with(&t[0], &t[1], &t[2], eps, &statistics));
+    }
+    // The layer, in each mode, with running statistics that have moved.
+    let layer = BatchNorm::new("norm", 3, DType::F64).unwrap();
+    for seed in 0..3 {
+        layer.forward(&f64s(seed, &[4, 3]), Mode::Train { update_statistics: true }).unwrap();
+    }
+    for mode in [Mode::Train { update_statistics: false }, Mode::Eval] {
+        check(&[f64s(9, &[4, 3])], |t| layer.forward(&t[0], mode));
+    }
+}
+
+#[test]
+fn activations() {
+    check(&[distinct(1, &[3, 7])], |t| ops::relu(&t[0]));
+    check(&[tensor(&[-700.0, -40.0, -1.0, 0.0, 1e-9, 2.0, 36.0, 700.0])], |t| ops::sigmoid(&t[0]));
+}
+
+#[test]
+fn losses() {
+    let labels = Tensor::new(&[2u32, 0, 4], &Device::Cpu).unwrap();
+    for scale in [1.0, 30.0] {
+        let logits = (f64s(1, &[3, 5]) * scale).unwrap();
+        check(&[logits], |t| loss::cross_entropy(&t[0], &labels));
+    }
+    let target = f64s(2, &[3, 4]);
+    check(&[f64s(1, &[3, 4])], |t| loss::mean_squared_error(&t[0], &target));
+}
+
+/// A product of losses has an incoming gradient other than 1.
+#[test]
+fn losses_in_a_formula() {
+    let labels = Tensor::new(&[1u32, 0], &Device::Cpu).unwrap();
+    let target = f64s(2, &[2, 3]);
+    check(&[f64s(1, &[2, 3])], |t| {
+        let a = loss::cross_entropy(&t[0], &labels)?;
+        Ok((a * loss::mean_squared_error(&t[0], &target)?)?)
+    });
+}
+
+#[test]
+fn a_small_network() {
+    let labels = Tensor::new(&[1u32, 0, 2], &Device::Cpu).unwrap();
+    let inputs = [
+        f64s(1, &[3, 2, 6, 5]),
+        f64s(2, &[3, 2, 3, 3]),
+        f64s(3, &[3]),
+        f64s(4, &[3]),
+        f64s(5, &[3]),
+        f64s(6, &[3, 18]),
+    ];
+    check(&inputs, |t| {
+        let y = ops::conv2d(&t[0], &t[1], ConvGeometry { stride: 1, padding: 1 })?;
+        let y = ops::batch_norm(&ops::add_bias(&y, &t[2])?, &t[3], &t[4], 1e-5)?.0;
+        let y = ops::max_pool2d(&ops::sigmoid(&y)?, 2, 2)?;
+        let logits = ops::linear(&y.flatten_from(1)?, &t[5])?;
+        loss::cross_entropy(&logits, &labels)
+    });
+}
+
+#[test]
+fn straight_through_has_the_gradient_of_the_model() {
+    // The finite difference sees the measured values, which do not move.
+    let measured = f64s(2, &[2, 3]);
+    let error = check_gradients(
+        &[f64s(1, &[2, 3])],
+        |t| ops::straight_through(&t[0].sqr()?, &measured),
+        &GradientCheck::default(),
+    );
+    let Err(GradientError::Element { backward, difference, .. }) = error else {
+        panic!("{error:?}");
+    };
+    assert!(difference == 0.0 && backward != 0.0);
+}
+
+mod the_check_itself {
+    use super::*;
+
+    #[test]
+    fn names_the_element() {
+        // x0^2 + 3 x1 with the gradient of one element of the second input missing.
+        let f = |t: &[Tensor]| -> Result<Tensor> {
+            let row = t[1].narrow(0, 1, 1)?;
+            let broken = Tensor::cat(&[row.narrow(1, 0, 1)?, row.narrow(1, 1, 1)?.detach()], 1)?;
+            let whole = Tensor::cat(&[t[1].narrow(0, 0, 1)?, broken], 0)?;
+            Ok((t[0].sqr()? + (whole * 3.0)?)?)
+        };
+        let inputs = [f64s(1, &[2, 2]), f64s(2, &[2, 2])];
+        let error = check_gradients(&inputs, f, &GradientCheck::default()).unwrap_err();
+        let GradientError::Element { input, index, backward, difference, .. } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!((*input, index.as_slice(), *backward), (1, &[1, 1][..], 0.0));
+        assert!((difference.abs() - 3.0).abs() < 3.0, "{error}");
+        let text = error.to_string();
+        assert!(text.contains("input 1, element [1, 1]"), "{text}");
+    }
+
+    #[test]
+    fn sees_an_error_of_one_in_ten_thousand() {
+        let slightly = |t: &[Tensor]| -> Result<Tensor> {
+            let passing = (&t[0] * 1.0001)?;
+            let x = (&passing + (&t[0] - &passing)?.detach())?;
+            Ok(x.sqr()?)
+        };
+        let inputs = [f64s(1, &[3])];
+        assert!(check_gradients(&inputs, slightly, &GradientCheck::default()).is_err());
+    }
+
+    #[test]
+    fn refuses_nan_and_other_dtypes() {
+        let nan = |t: &[Tensor]| -> Result<Tensor> { Ok((&t[0] * f64::NAN)?) };
+        assert!(check_gradients(&[f64s(1, &[2])], nan, &GradientCheck::default()).is_err());
+        let narrow = normal(1, &[2], DType::F32);
+        let same = |t: &[Tensor]| Ok(t[0].clone());
+        assert!(check_gradients(&[narrow], same, &GradientCheck::default()).is_err());
+        // A function that fails hands its error on.
+        let fails = |t: &[Tensor]| ops::linear(&t[0], &t[0]);
+        let error = check_gradients(&[f64s(1, &[2])], fails, &GradientCheck::default());
+        assert!(matches!(error, Err(GradientError::Function(_))));
+    }
+}

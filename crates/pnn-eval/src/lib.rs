@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+pub mod accuracy;
+pub mod confusion;
+mod error;
+pub mod interval;
+#[cfg(feature = "plots")]
+pub mod plot;
+pub mod report;
+pub mod svg;
+pub mod sweep;
+pub mod table;
+
+pub use accuracy::{BatchNormMode, Evaluation, Evaluator};
+pub use confusion::ConfusionMatrix;
+pub use error::{Error, Result};
+pub use interval::{Interval, Method};
+pub use report::{Report, Section, Verdict};
+pub use svg::Svg;
+pub use sweep::{SweepPoint, on_port, sweep};
+pub use table::{Cell, Column, Table};

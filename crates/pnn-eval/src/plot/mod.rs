@@ -1,0 +1,33 @@
+//! Charts as SVG text: 720 px wide, white, in the colour-blind safe palette of Okabe and
+//! Ito (2008), readable without colour too (markers, dashes).
+//!
+//! Fonts are the reader's own (`sans-serif`): nothing is read from the system. Text never
+//! stands on the data: the legend is below the plot. Points that are not finite are left
+//! out of lines and marked with a × on the axis, and the legend says so.
+//!
+//! | Chart | Function |
+//! |---|---|
+//! | Accuracy against drift, with bands and a paper's values | [`line_chart`] |
+//! | Histograms that share bins | [`histogram_chart`] |
+//! | A matrix, a confusion matrix | [`heatmap`], [`confusion_heatmap`] |
+//! | Methods side by side with error bars | [`bar_chart`] |
+
+mod axis;
+mod bar;
+mod canvas;
+mod frame;
+mod heatmap;
+mod histogram;
+mod legend;
+mod line;
+mod palette;
+mod text;
+
+pub use axis::Axis;
+pub use bar::{BarSeries, bar_chart};
+pub use heatmap::{Heatmap, confusion_heatmap, heatmap};
+pub use histogram::{Histogram, bin_edges, histogram_chart};
+pub use line::{LineSeries, line_chart};
+
+/// The width of every chart but the narrower heat maps.
+const WIDTH_PX: f64 = 720.0;

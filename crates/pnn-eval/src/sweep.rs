@@ -1,0 +1,81 @@
+//! Sweeps over any deviation port and over chips.
+
+use pnn_core::model::Model;
+use pnn_core::{Chip, Device, Tensor};
+use pnn_data::Dataset;
+use serde::Serialize;
+
+use crate::accuracy::Evaluator;
+use crate::interval::{Interval, wilson};
+use crate::{Error, Result};
+
+/// A chip on which a deviation port of some layers has one value everywhere.
+///
+/// # Errors
+/// If a layer does not exist or has no such port.
+pub fn on_port(model: &dyn Model, port: &str, layers: &[String], value: f64) -> Result<Chip> {
+    let physical = model.physical_layers();
+    let mut chip = Chip::ideal();
+    for name in layers {
+        let Some(layer) = physical.iter().find(|layer| layer.name() == name) else {
+            let known = physical.iter().map(|layer| layer.name());
+            return Err(pnn_core::Error::unknown("physical layer", name, known).into());
+        };
+        let ports = layer.device().ports();
+        if !ports.iter().any(|p| p.name == port) {
+            let known = ports.iter().map(|p| p.name);
+            return Err(pnn_core::Error::unknown("deviation port", port, known).into());
+        }
+        chip.layer_mut(name).add(port, &Tensor::new(value, &Device::Cpu)?)?;
+    }
+    Ok(chip)
+}
+
+/// Accuracy at one setting of a sweep, over one or more chips.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SweepPoint {
+    /// The swept value.
+    pub value: f64,
+    /// Accuracy in percent of each chip.
+    pub chips: Vec<f64>,
+    /// Mean accuracy in percent.
+    pub mean: f64,
+    /// 95 % interval of the accuracy in percent: Wilson over the images of one chip; over more
+    /// chips, Student's t over these.
+    pub interval: Interval,
+    /// Images a chip.
+    pub images: u64,
+}
+
+/// Evaluates the model at each setting on each chip: `chip_at(value, chip)` gives the deviations.
+///
+/// # Errors
+/// If `chips` is 0 or an evaluation fails.
+pub fn sweep(
+    model: &dyn Model,
+    evaluator: &Evaluator<'_>,
+    data: &Dataset,
+    values: &[f64],
+    chips: usize,
+    chip_at: &dyn Fn(f64, usize) -> Result<Chip>,
+) -> Result<Vec<SweepPoint>> {
+    let one = |value: &f64| -> Result<SweepPoint> {
+        let mut accuracies = Vec::with_capacity(chips);
+        let (mut correct, mut images) = (0, 0);
+        for chip in 0..chips {
+            let evaluation = evaluator.evaluate(model, &chip_at(*value, chip)?, data)?;
+            accuracies.push(evaluation.percent());
+            (correct, images) = (evaluation.confusion.correct(), evaluation.images());
+        }
+        let interval = match chips {
+            0 => {
+                return Err(Error::TooFew { what: "a sweep over chips", got: 0, needed: 1 });
+            }
+            1 => wilson(correct, images, 0.95)?.scaled(100.0),
+            _ => crate::interval::student_t(&accuracies, 0.95)?,
+        };
+        let mean = accuracies.iter().sum::<f64>() / chips as f64;
+        Ok(SweepPoint { value: *value, chips: accuracies, mean, interval, images })
+    };
+    values.iter().map(one).collect()
+}

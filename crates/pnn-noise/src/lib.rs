@@ -1,0 +1,7 @@
+#![doc = include_str!("../README.md")]
+
+mod error;
+mod source;
+
+pub use error::{Error, Result};
+pub use source::{Noise, NoiseModel, Source, quantise};

@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod checkpoint;
+mod error;
+mod lenet;
+mod observer;
+mod recipe;
+mod strategy;
+mod trainer;
+
+pub use error::{Error, Result};
+pub use lenet::{FcActivation, LayerFactory, LeNet5};
+pub use observer::{EpochRecord, JsonLines, Observer, StepEvent};
+pub use recipe::{
+    MrrFactory, RawRecipe, Recipe, RuleRecipe, SharpnessRecipe, StrategyRecipe, Trained, twins,
+};
+pub use strategy::{
+    Backprop, Batch, CROSS_ENTROPY, Loss, NoiseAware, Penalty, PhysicsAware, Pruning, StepContext,
+    StepReport, Strategy,
+};
+pub use trainer::{CheckpointConfig, TrainConfig, Trainer, Validate};

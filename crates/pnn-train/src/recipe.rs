@@ -1,0 +1,273 @@
+//! Recipes: a method as plain data (parametrisation, strategy, optimizer, budget), checked when it
+//! is read, and the one place where names become objects.
+
+use std::sync::Arc;
+
+use pnn_core::layers::Product;
+use pnn_core::model::{Lab, Model};
+use pnn_core::optim::{Adam, Asam, Descent, Optimizer, Rule, Sam, Schedule, Sgd, SharpnessAware};
+use pnn_core::{Chip, Deviations, PhysicalLayer, Seed, Twin};
+use pnn_devices::mrr::{Heater, Lorentzian, MrrBank, Parametrisation};
+use pnn_noise::NoiseModel;
+use serde::{Deserialize, Serialize};
+
+use crate::lenet::LayerFactory;
+use crate::strategy::{Backprop, NoiseAware, PhysicsAware, Pruning, Strategy};
+use crate::{Error, Result};
+
+/// What is trained in a ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trained {
+    /// The weights, within the ring's range; the detunings are computed afterwards.
+    Weights,
+    /// The detunings in nm.
+    Detunings,
+    /// The heater currents in mA, in the figures' convention `x = 4 - I`.
+    Currents,
+}
+
+/// How gradients are obtained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum StrategyRecipe {
+    /// Backpropagation on the ideal model.
+    Bp,
+    /// Noise-aware training.
+    Nat {
+        /// What each step's chip is drawn from.
+        noise: NoiseModel,
+    },
+    /// Optical pruning.
+    Pruning {
+        /// Factor of the penalty on `dw/dx` (2-norm in 1/nm).
+        coefficient: f64,
+        /// Takes half of the true derivative, as the published code does.
+        #[serde(default)]
+        published_half_slope: bool,
+    },
+    /// Physics-aware training, with the layer-by-layer hardware forward pass.
+    Pat {
+        /// What the one fixed chip in the loop is drawn from.
+        hardware: NoiseModel,
+    },
+}
+
+/// The update rule.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum RuleRecipe {
+    /// Stochastic gradient descent.
+    Sgd {
+        /// Learning rate.
+        rate: f64,
+        /// Momentum, in [0, 1).
+        #[serde(default)]
+        momentum: f64,
+    },
+    /// Adam.
+    Adam {
+        /// Learning rate.
+        rate: f64,
+    },
+    /// `AdamW`.
+    AdamW {
+        /// Learning rate.
+        rate: f64,
+        /// Decoupled weight decay.
+        weight_decay: f64,
+    },
+}
+
+/// The ascent of a sharpness-aware step.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum SharpnessRecipe {
+    /// SAM.
+    Sam {
+        /// Radius.
+        rho: f64,
+    },
+    /// Adaptive SAM.
+    Asam {
+        /// Relative radius.
+        rho: f64,
+        /// Added to the parameters' size.
+        #[serde(default)]
+        eta: f64,
+    },
+}
+
+/// A method: what is trained, how, and for how long.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, try_from = "RawRecipe", into = "RawRecipe")]
+pub struct Recipe {
+    raw: RawRecipe,
+}
+
+/// A recipe before its checks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawRecipe {
+    /// What is trained in a ring.
+    pub train: Trained,
+    /// How gradients are obtained.
+    pub strategy: StrategyRecipe,
+    /// The update rule.
+    pub optimizer: RuleRecipe,
+    /// Sharpness-aware steps, if wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharpness: Option<SharpnessRecipe>,
+    /// Factor on the learning rate.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// Passes over the data, 1 to 10,000.
+    pub epochs: usize,
+    /// Images a step, 2 to 60,000.
+    pub batch_size: usize,
+}
+
+impl TryFrom<RawRecipe> for Recipe {
+    type Error = Error;
+
+    fn try_from(raw: RawRecipe) -> Result<Self> {
+        let range = |what, value: f64, inside: bool, allowed| {
+            if inside { Ok(()) } else { Err(Error::Range { what, value, allowed }) }
+        };
+        let epochs = raw.epochs as f64;
+        range("epochs", epochs, (1.0..=1e4).contains(&epochs), "[1, 10000]")?;
+        let batch = raw.batch_size as f64;
+        range("batch_size", batch, (2.0..=6e4).contains(&batch), "[2, 60000]")?;
+        match &raw.strategy {
+            StrategyRecipe::Pruning { coefficient, .. } => {
+                let inside = (0.0..f64::INFINITY).contains(coefficient);
+                range("pruning coefficient", *coefficient, inside, "[0, infinity)")?;
+            }
+            StrategyRecipe::Nat { noise } | StrategyRecipe::Pat { hardware: noise } => {
+                NoiseModel::new(noise.sources().to_vec())?;
+            }
+            StrategyRecipe::Bp => {}
+        }
+        match raw.schedule {
+            Schedule::Constant => {}
+            Schedule::Step { every, factor } => {
+                range("schedule every", every as f64, every > 0, "[1, epochs]")?;
+                range("schedule factor", factor, factor > 0.0 && factor <= 1.0, "(0, 1]")?;
+            }
+            Schedule::Cosine { epochs } => {
+                range("schedule epochs", epochs as f64, epochs > 0, "[1, epochs]")?;
+            }
+        }
+        let recipe = Self { raw };
+        recipe.optimizer()?;
+        Ok(recipe)
+    }
+}
+
+impl From<Recipe> for RawRecipe {
+    fn from(recipe: Recipe) -> Self {
+        recipe.raw
+    }
+}
+
+impl std::ops::Deref for Recipe {
+    type Target = RawRecipe;
+
+    fn deref(&self) -> &RawRecipe {
+        &self.raw
+    }
+}
+
+impl Recipe {
+    /// The optimizer.
+    ///
+    /// # Errors
+    /// If a setting is out of range.
+    pub fn optimizer(&self) -> Result<Box<dyn Optimizer>> {
+        Ok(match self.raw.optimizer {
+            RuleRecipe::Sgd { rate, momentum } => self.sharpen(Sgd::new(rate, momentum)?)?,
+            RuleRecipe::Adam { rate } => self.sharpen(Adam::new(rate)?)?,
+            RuleRecipe::AdamW { rate, weight_decay } => {
+                self.sharpen(Adam::new(rate)?.decoupled(weight_decay)?)?
+            }
+        })
+    }
+
+    fn sharpen<R: Rule + 'static>(&self, rule: R) -> Result<Box<dyn Optimizer>> {
+        Ok(match self.raw.sharpness {
+            None => Box::new(Descent(rule)),
+            Some(SharpnessRecipe::Sam { rho }) => {
+                Box::new(SharpnessAware::new(rule, Sam::new(rho)?))
+            }
+            Some(SharpnessRecipe::Asam { rho, eta }) => {
+                Box::new(SharpnessAware::new(rule, Asam::new(rho)?.eta(eta)?))
+            }
+        })
+    }
+
+    /// The strategy, and the hardware that it has in its loop: a digital twin of each layer that
+    /// the recipe's chip disturbs.
+    ///
+    /// # Errors
+    /// If the chip cannot be drawn for the model.
+    pub fn strategy(&self, model: &dyn Model, seed: &Seed) -> Result<(Box<dyn Strategy>, Lab)> {
+        Ok(match &self.raw.strategy {
+            StrategyRecipe::Bp => (Box::new(Backprop), Lab::new()),
+            StrategyRecipe::Nat { noise } => {
+                (Box::new(NoiseAware { noise: noise.clone() }), Lab::new())
+            }
+            StrategyRecipe::Pruning { coefficient, published_half_slope } => {
+                let factor = if *published_half_slope { 0.5 } else { 1.0 };
+                (Box::new(Pruning { coefficient: coefficient * factor }), Lab::new())
+            }
+            StrategyRecipe::Pat { hardware } => {
+                let chip = hardware.draw(&model.physical_layers(), 1, &seed.child("hardware"))?;
+                (Box::new(PhysicsAware), twins(model, &chip)?)
+            }
+        })
+    }
+
+    /// Makes microring weight banks with the recipe's parametrisation.
+    #[must_use]
+    pub fn mrr_factory(&self) -> MrrFactory {
+        MrrFactory(self.raw.train)
+    }
+}
+
+/// A digital twin of each layer that a chip disturbs, as hardware that can only be measured.
+///
+/// # Errors
+/// If the chip has deviations that a layer does not know.
+pub fn twins(model: &dyn Model, chip: &Chip) -> Result<Lab> {
+    let mut lab = Lab::new();
+    for layer in model.physical_layers() {
+        if let Some(deviations) = chip.layer(layer.name()) {
+            let deviations: Deviations = deviations.clone();
+            let twin = Twin::new(Arc::clone(layer.device()), deviations)?;
+            lab.insert(layer.name().to_owned(), Box::new(twin));
+        }
+    }
+    Ok(lab)
+}
+
+/// Makes every layer a bank of the paper's microrings.
+#[derive(Debug, Clone, Copy)]
+pub struct MrrFactory(pub Trained);
+
+impl LayerFactory for MrrFactory {
+    fn layer(&self, _: &str, product: Product) -> pnn_core::Result<Arc<dyn PhysicalLayer>> {
+        let parametrisation = match self.0 {
+            Trained::Weights => Parametrisation::Weight,
+            Trained::Detunings => Parametrisation::Detuning,
+            Trained::Currents => Parametrisation::Current(Heater::Convention),
+        };
+        match MrrBank::new(product, Lorentzian::default(), parametrisation) {
+            Ok(bank) => Ok(Arc::new(bank)),
+            Err(pnn_devices::Error::Core(error)) => Err(error),
+            Err(error) => Err(pnn_core::Error::Unsupported {
+                device: "microring bank".into(),
+                capability: error.to_string(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Strategies: how gradients are obtained. Which point they are taken at, once or twice, is the
+//! optimizer's business: SAT in silico is [`Backprop`] under a sharpness-aware optimizer, SAT in
+//! situ is [`PhysicsAware`] under one.
+
+use pnn_core::loss::cross_entropy;
+use pnn_core::model::{Counters, InSilico, InSitu, Lab, Mode, Model, Pass, Truth};
+use pnn_core::optim::{Evaluation, Optimizer, Point};
+use pnn_core::{Chip, DType, Seed, Tensor};
+use pnn_noise::NoiseModel;
+
+use crate::{Error, Result};
+
+/// Inputs and labels of one step.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// (batch, channels, height, width).
+    pub images: Tensor,
+    /// (batch) of u32.
+    pub labels: Tensor,
+}
+
+/// What a step gave.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepReport {
+    /// The objective at the parameters before the step, penalties included.
+    pub loss: f64,
+}
+
+/// A loss of logits and labels, such as [`cross_entropy`].
+pub type Loss = fn(&Tensor, &Tensor) -> pnn_core::Result<Tensor>;
+
+/// Everything a strategy may use in one step: a model, an optimizer and sources of truth, but
+/// never a concrete device.
+pub struct StepContext<'a> {
+    /// The model that is trained.
+    pub model: &'a dyn Model,
+    /// Turns gradients into a step.
+    pub optimizer: &'a mut dyn Optimizer,
+    /// Hardware in the loop; empty if there is none.
+    pub lab: &'a mut Lab,
+    /// Counts passes.
+    pub counters: &'a Counters,
+    /// The seed of this step; both passes of a sharpness-aware step share it.
+    pub seed: Seed,
+    /// The task's loss.
+    pub loss: Loss,
+}
+
+/// A differentiable term added to the loss.
+pub type Penalty<'a> = &'a dyn Fn(&dyn Model) -> Result<Option<Tensor>>;
+
+impl StepContext<'_> {
+    /// One optimizer step on the loss of a batch under a source of truth, and clamping of the
+    /// parameters to their bounds. Running statistics move in the pass at the parameters only.
+    ///
+    /// # Errors
+    /// If a pass fails, or loss or gradients are not finite ([`pnn_core::Error::NotFinite`]); the
+    /// parameters are then as before.
+    pub fn descend(
+        &mut self,
+        batch: &Batch,
+        truth: &mut dyn Truth,
+        penalty: Option<Penalty<'_>>,
+    ) -> Result<StepReport> {
+        descend(self.model, self.optimizer, self.counters, self.loss, batch, truth, penalty)
+    }
+}
+
+fn descend(
+    model: &dyn Model,
+    optimizer: &mut dyn Optimizer,
+    counters: &Counters,
+    loss: Loss,
+    batch: &Batch,
+    truth: &mut dyn Truth,
+    penalty: Option<Penalty<'_>>,
+) -> Result<StepReport> {
+    let mut failure = None;
+    let mut objective = |point: Point| -> pnn_core::Result<Evaluation> {
+        let mode = Mode::Train { update_statistics: point == Point::Base };
+        let logits = model.forward(&batch.images, &mut Pass::new(mode, truth, counters))?;
+        let mut value = loss(&logits, &batch.labels)?;
+        if let Some(penalty) = penalty {
+            match penalty(model) {
+                Ok(Some(term)) => value = (value + term)?,
+                Ok(None) => {}
+                Err(Error::Core(error)) => return Err(error),
+                Err(error) => {
+                    let message = error.to_string();
+                    failure = Some(error);
+                    return Err(pnn_core::candle_core::Error::Msg(message).into());
+                }
+            }
+        }
+        let scalar = value.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        if !scalar.is_finite() {
+            return Err(pnn_core::Error::NotFinite {
+                what: "the loss".into(),
+                value: scalar,
+                layer: first_not_finite_layer(model, batch, mode, truth)?,
+            });
+        }
+        let gradients = model.parameters().gradients(&value.backward()?);
+        counters.count_backward();
+        if let Some(name) = gradients.first_not_finite(model.parameters())? {
+            return Err(pnn_core::Error::NotFinite {
+                what: "a gradient".into(),
+                value: f64::NAN,
+                layer: name.to_owned(),
+            });
+        }
+        Ok(Evaluation { loss: scalar, gradients })
+    };
+    let result = optimizer.step(model.parameters(), &mut objective);
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    let evaluation = result?;
+    model.parameters().clamp_to_bounds()?;
+    Ok(StepReport { loss: evaluation.loss })
+}
+
+/// Runs the batch once more and names the first physical layer whose output is not finite, or the
+/// first parameter, if that is where it starts.
+fn first_not_finite_layer(
+    model: &dyn Model,
+    batch: &Batch,
+    mode: Mode,
+    truth: &mut dyn Truth,
+) -> pnn_core::Result<String> {
+    for parameter in model.parameters().iter() {
+        if !is_finite(parameter.var.as_tensor())? {
+            return Ok(parameter.name.clone());
+        }
+    }
+    let mut watch = Watch { truth, culprit: None };
+    let mode = match mode {
+        Mode::Train { .. } => Mode::Train { update_statistics: false },
+        other => other,
+    };
+    // Whatever the pass gives or fails with, the culprit is what is asked for; this extra pass is
+    // counted on counters of its own.
+    let _ = model.forward(&batch.images, &mut Pass::new(mode, &mut watch, &Counters::default()));
+    Ok(watch.culprit.unwrap_or_else(|| "the output".into()))
+}
+
+fn is_finite(tensor: &Tensor) -> pnn_core::Result<bool> {
+    let sum = tensor.abs()?.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
+    Ok(sum.is_finite())
+}
+
+struct Watch<'a> {
+    truth: &'a mut dyn Truth,
+    culprit: Option<String>,
+}
+
+impl Truth for Watch<'_> {
+    fn run(
+        &mut self,
+        name: &str,
+        device: &dyn pnn_core::PhysicalLayer,
+        x: &Tensor,
+        controls: &pnn_core::Controls,
+    ) -> pnn_core::Result<Tensor> {
+        if self.culprit.is_none() && !is_finite(x)? {
+            self.culprit = Some(format!("before {name}"));
+        }
+        let y = self.truth.run(name, device, x, controls)?;
+        if self.culprit.is_none() && !is_finite(&y)? {
+            self.culprit = Some(name.to_owned());
+        }
+        Ok(y)
+    }
+}
+
+/// How gradients are obtained, one step at a time.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a strategy",
+    note = "implement `Strategy::step`: choose a source of truth and call `StepContext::descend`"
+)]
+pub trait Strategy {
+    /// Makes one step on a batch.
+    ///
+    /// # Errors
+    /// If a pass fails or gives values that are not finite.
+    fn step(&mut self, batch: &Batch, cx: &mut StepContext<'_>) -> Result<StepReport>;
+}
+
+/// Backpropagation on the ideal model.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Backprop;
+
+impl Strategy for Backprop {
+    fn step(&mut self, batch: &Batch, cx: &mut StepContext<'_>) -> Result<StepReport> {
+        cx.descend(batch, &mut InSilico(&Chip::ideal()), None)
+    }
+}
+
+/// Noise-aware training: the gradient of a chip freshly drawn at every step. With a random common
+/// drift for noise this is training on a perturbation that is known to come.
+#[derive(Debug, Clone)]
+pub struct NoiseAware {
+    /// The statistics of the chips.
+    pub noise: NoiseModel,
+}
+
+impl Strategy for NoiseAware {
+    fn step(&mut self, batch: &Batch, cx: &mut StepContext<'_>) -> Result<StepReport> {
+        let layers = cx.model.physical_layers();
+        let chip = self.noise.draw(&layers, batch.images.dim(0)?, &cx.seed.child("noise"))?;
+        cx.descend(batch, &mut InSilico(&chip), None)
+    }
+}
+
+/// Optical pruning: backpropagation with `coefficient` times the sum over layers of the 2-norm of
+/// `dw/dx`, which pushes the weights to where a shift of the resonance changes them least.
+#[derive(Debug, Clone, Copy)]
+pub struct Pruning {
+    /// Factor of the penalty, in nm for sensitivities in 1/nm.
+    pub coefficient: f64,
+}
+
+impl Strategy for Pruning {
+    fn step(&mut self, batch: &Batch, cx: &mut StepContext<'_>) -> Result<StepReport> {
+        let penalty = |model: &dyn Model| -> Result<Option<Tensor>> {
+            let mut sum: Option<Tensor> = None;
+            for layer in model.physical_layers() {
+                let Some(slopes) = layer.device().sensitivity(&layer.controls())? else {
+                    return Err(Error::Missing {
+                        strategy: "pruning",
+                        needs: "a sensitivity dw/dx",
+                        layer: layer.name().to_owned(),
+                        what: layer.device().controls().iter().map(|c| c.name).collect(),
+                    });
+                };
+                let norm = slopes.sqr()?.sum_all()?.sqrt()?;
+                sum = Some(match sum {
+                    Some(sum) => (sum + norm)?,
+                    None => norm,
+                });
+            }
+            Ok(sum.map(|sum| sum * self.coefficient).transpose()?)
+        };
+        cx.descend(batch, &mut InSilico(&Chip::ideal()), Some(&penalty))
+    }
+}
+
+/// Physics-aware training (Wright et al., Nature 601, 549, 2022): the hardware's forward pass, the
+/// model's backward pass at the measured inputs of each layer.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PhysicsAware;
+
+impl Strategy for PhysicsAware {
+    fn step(&mut self, batch: &Batch, cx: &mut StepContext<'_>) -> Result<StepReport> {
+        descend(cx.model, cx.optimizer, cx.counters, cx.loss, batch, &mut InSitu(cx.lab), None)
+    }
+}
+
+/// The default loss of classifiers.
+pub const CROSS_ENTROPY: Loss = cross_entropy;

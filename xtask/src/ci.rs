@@ -1,0 +1,76 @@
+//! What CI runs, and what a developer runs before a commit.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use crate::error::{Error, Result};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Leaves out the tests, the packages and the replay: a minute instead of ten
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Each crate's features, built alone.
+const FEATURES: [(&str, &[&str]); 3] =
+    [("pnn-core", &["", "testing"]), ("pnn-data", &["", "download"]), ("pnn-eval", &["", "plots"])];
+
+const CRATES: [&str; 6] =
+    ["pnn-core", "pnn-devices", "pnn-noise", "pnn-data", "pnn-train", "pnn-eval"];
+
+/// Where the published weights are, if they are at all.
+const REFERENCE: &str = "../shared/reference/manifest.json";
+
+pub(crate) fn run(args: &Args) -> Result<bool> {
+    cargo("formatting", &["fmt", "--all", "--check"], &[])?;
+    let clippy =
+        ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
+    cargo("lints", &clippy, &[])?;
+    let doc = ["doc", "--workspace", "--no-deps", "--all-features"];
+    cargo("documentation", &doc, &[("RUSTDOCFLAGS", "-D warnings")])?;
+    if args.quick {
+        return Ok(true);
+    }
+    for (name, features) in FEATURES {
+        for feature in features {
+            let build =
+                ["check", "--package", name, "--no-default-features", "--features", feature];
+            cargo(&format!("{name} with features [{feature}]"), &build, &[])?;
+        }
+    }
+    let mut package = vec!["package", "--no-verify", "--allow-dirty"];
+    for name in CRATES {
+        package.extend(["--package", name]);
+    }
+    cargo("packages", &package, &[])?;
+    cargo("tests", &["test", "--workspace"], &[])?;
+    for (package, example) in [("pnn-devices", "custom_device"), ("pnn-train", "custom_strategy")] {
+        let example = ["run", "--package", package, "--example", example];
+        cargo("example", &example, &[])?;
+    }
+    if Path::new(REFERENCE).exists() {
+        let replay = ["xtask", "replay", "--manifest", REFERENCE, "--data", "../shared/data"];
+        cargo("replay", &replay, &[])?;
+    } else {
+        println!("ci: replay left out, {REFERENCE} is not there");
+    }
+    println!("ci: all passed");
+    Ok(true)
+}
+
+fn cargo(what: &str, args: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+    println!("ci: {what}: cargo {}", args.join(" "));
+    let started = Instant::now();
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(args)
+        .envs(environment.iter().copied())
+        .status()
+        .map_err(|e| Error::Usage(format!("cannot start cargo: {e}")))?;
+    if !status.success() {
+        return Err(Error::Usage(format!("{what} failed: cargo {}", args.join(" "))));
+    }
+    println!("ci: {what}: {:.0} s", started.elapsed().as_secs_f64());
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! The command line of the workspace.
+
+mod ci;
+mod data;
+mod error;
+mod progress;
+mod replay;
+mod reproduce;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Physical neural networks: redo the experiments, replay published weights, fetch data.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Redoes the paper's experiments and writes a report; without flags in minutes on embedded digits
+    Reproduce(reproduce::Args),
+    /// Evaluates published weights case by case against what they must give
+    Replay(replay::Args),
+    /// Fetches, verifies and lists data sets
+    #[command(subcommand)]
+    Data(data::Command),
+    /// What CI runs: formatting, lints, docs, features, packages, tests, replay
+    Ci(ci::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Reproduce(args) => reproduce::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Data(command) => data::run(&command),
+        Command::Ci(args) => ci::run(&args),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Loss and accuracy in each epoch (Fig. 2e).
+
+use pnn_eval::plot::{Axis, LineSeries, line_chart};
+use pnn_eval::{Cell, Column, Table, Verdict};
+
+use super::{Context, Findings, over_seeds, percent};
+use crate::error::Result;
+use crate::reproduce::config::{Curves, Plan};
+
+pub(super) fn analyse(spec: &Curves, plan: &Plan, context: &Context<'_>) -> Result<Findings> {
+    let mut loss = Vec::new();
+    let mut accuracy = Vec::new();
+    let mut table = Table::new(
+        "After the last epoch, clean test accuracy on the ideal chip",
+        vec![
+            Column::text("method"),
+            Column::number("epochs", 0),
+            Column::number("training loss", 4),
+            Column::percent_interval("accuracy, running statistics", 2),
+            Column::percent_interval("accuracy, batch statistics", 2),
+            Column::percent("paper (batch statistics)", 2),
+            Column::number("forward passes", 0),
+            Column::number("backward passes", 0),
+            Column::number("seconds", 0),
+        ],
+    )?;
+    let images = context.data.test.len() as u64;
+    let mut finals = std::collections::BTreeMap::new();
+    for key in &plan.methods {
+        let label = context.label(key);
+        let runs = context.trained(key)?;
+        let mean = |epoch: usize, value: &dyn Fn(&pnn_train::EpochRecord) -> f64| {
+            runs.iter().map(|run| value(&run.history[epoch])).sum::<f64>() / runs.len() as f64
+        };
+        let epochs = runs.iter().map(|run| run.history.len()).min().unwrap_or(0);
+        let metric = |name: &'static str| {
+            move |record: &pnn_train::EpochRecord| {
+                record.metrics.get(name).copied().unwrap_or(f64::NAN)
+            }
+        };
+        let curve = |value: &dyn Fn(&pnn_train::EpochRecord) -> f64| -> Vec<(f64, f64)> {
+            (0..epochs).map(|e| ((e + 1) as f64, mean(e, value))).collect()
+        };
+        loss.push(LineSeries::new(&label, curve(&|record| record.train_loss)));
+        accuracy.push(LineSeries::new(&label, curve(&metric("accuracy_running"))));
+        let last = |name: &'static str| -> Vec<f64> {
+            runs.iter().filter_map(|run| run.history.last().map(metric(name))).collect()
+        };
+        let running = over_seeds(&last("accuracy_running"), images)?;
+        let batch = over_seeds(&last("accuracy_batch"), images)?;
+        let counts =
+            runs.iter().filter_map(|run| run.history.last().map(|r| r.counts)).collect::<Vec<_>>();
+        let seconds: f64 =
+            runs.iter().flat_map(|run| run.history.iter().map(|r| r.seconds)).sum::<f64>()
+                / runs.len() as f64;
+        let paper = spec.paper.iter().find(|p| &p.method == key);
+        table.push(vec![
+            Cell::Text(label.clone()),
+            Cell::Number(epochs as f64),
+            Cell::Number(epochs.checked_sub(1).map_or(f64::NAN, |e| mean(e, &|r| r.train_loss))),
+            Cell::Interval(running),
+            Cell::Interval(batch),
+            paper
+                .and_then(|p| p.accuracy.last())
+                .map_or(Cell::Missing, |a| Cell::Number(a / 100.0)),
+            Cell::Number(counts.first().map_or(f64::NAN, |c| c.forward as f64)),
+            Cell::Number(counts.first().map_or(f64::NAN, |c| c.backward as f64)),
+            Cell::Number(seconds),
+        ])?;
+        if let Some(paper) = paper {
+            let points = |values: &[f64]| -> Vec<(f64, f64)> {
+                values.iter().enumerate().map(|(e, v)| ((e + 1) as f64, *v)).collect()
+            };
+            let name = format!("{label}, paper");
+            loss.push(LineSeries::new(&name, points(&paper.loss)).reference_of(&label));
+            accuracy.push(LineSeries::new(&name, points(&paper.accuracy)).reference_of(&label));
+        }
+        finals.insert(key.clone(), running);
+    }
+    let epoch = Axis::linear("epoch");
+    let figures = vec![
+        (
+            line_chart("Training loss", &epoch, &Axis::linear("cross-entropy"), &loss)?,
+            "Mean of the steps' losses in each epoch.".into(),
+        ),
+        (
+            line_chart(
+                "Clean test accuracy",
+                &epoch,
+                &Axis::linear("accuracy").unit("%"),
+                &accuracy,
+            )?,
+            "Ideal chip, running statistics; the paper's with batch statistics.".into(),
+        ),
+    ];
+    let (Some(method), Some(baseline)) = (finals.get(&spec.method), finals.get(&spec.baseline))
+    else {
+        return Ok(Findings {
+            verdict: Verdict::NotTested,
+            words: "One of the two methods to compare was left out.".into(),
+            paragraphs: Vec::new(),
+            figures,
+            tables: vec![table],
+            details: Vec::new(),
+        });
+    };
+    let lost = 100.0 * (baseline.estimate - method.estimate);
+    let verdict = if lost <= spec.tolerance {
+        Verdict::Holds
+    } else if method.high >= baseline.low {
+        Verdict::HoldsInPart
+    } else {
+        Verdict::DoesNotHold
+    };
+    let words = format!(
+        "{} ends at {}, {} at {} clean (running statistics): {:.2} points {}; up to {} count as none.",
+        context.label(&spec.method),
+        percent(method),
+        context.label(&spec.baseline),
+        percent(baseline),
+        lost.abs(),
+        if lost > 0.0 { "lost" } else { "gained" },
+        spec.tolerance,
+    );
+    let sources: Vec<_> = spec.paper.iter().map(|p| p.source.as_str()).collect();
+    let paragraphs = sources.first().map(|s| format!("Paper's curves: {s}.")).into_iter().collect();
+    Ok(Findings { verdict, words, paragraphs, figures, tables: vec![table], details: Vec::new() })
+}

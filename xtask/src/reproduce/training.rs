@@ -1,0 +1,228 @@
+//! Trainings: each method and seed is trained once, whatever number of figures look at it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use pnn_core::model::{Model, load_model_state, model_state};
+use pnn_core::{Chip, DType, Seed, store};
+use pnn_data::Normalisation;
+use pnn_eval::{BatchNormMode, Evaluator};
+use pnn_train::{
+    CROSS_ENTROPY, CheckpointConfig, EpochRecord, FcActivation, JsonLines, LeNet5, Observer,
+    StepEvent, TrainConfig, Trainer,
+};
+use sha2::{Digest, Sha256};
+
+use super::config::Method;
+use super::data::Data;
+use crate::error::Result;
+use crate::progress::Progress;
+
+/// Steps between checkpoints within an epoch.
+const CHECKPOINT_STEPS: usize = 200;
+
+/// One training to do.
+#[derive(Clone)]
+pub(crate) struct Job {
+    /// The method's key, and the setting that differs from the profile's, if one does.
+    pub(crate) key: String,
+    pub(crate) method: Method,
+    pub(crate) seed: u64,
+}
+
+/// A trained network.
+pub(crate) struct Trained {
+    pub(crate) model: LeNet5,
+    pub(crate) history: Vec<EpochRecord>,
+}
+
+/// All trainings of a run by job key and seed; a training that failed keeps its reason.
+pub(crate) type Trainings = BTreeMap<(String, u64), Result<Trained, String>>;
+
+impl Job {
+    /// Work of the training, in evaluations of gradients.
+    pub(crate) fn cost(&self, data: &Data) -> u64 {
+        let recipe = &self.method.recipe;
+        let steps = data.train.len().div_ceil(recipe.batch_size) * recipe.epochs;
+        steps as u64 * (1 + u64::from(recipe.sharpness.is_some()))
+    }
+
+    /// Identifies everything that the result depends on.
+    fn fingerprint(&self, data: &Data) -> Result<String> {
+        let recipe = serde_json::to_string(&self.method.recipe)
+            .map_err(|e| crate::error::Error::Usage(e.to_string()))?;
+        let version = env!("CARGO_PKG_VERSION");
+        let text = format!("{version}\n{recipe}\n{}\n{}", data.name, self.seed);
+        let hash = Sha256::digest(text.as_bytes());
+        Ok(hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// A fresh network for the job.
+    fn model(&self) -> Result<LeNet5> {
+        let factory = self.method.recipe.mrr_factory();
+        let seed = Seed::new(self.seed).child("model");
+        Ok(LeNet5::new(&factory, FcActivation::Relu, &seed, DType::F32)?)
+    }
+
+    /// The folder of the job in the output.
+    pub(crate) fn folder(&self, out: &std::path::Path, data: &Data) -> Result<PathBuf> {
+        let name = format!("{}-seed{}-{}", self.key, self.seed, self.fingerprint(data)?);
+        Ok(out.join("runs").join(name))
+    }
+
+    /// Trains, or continues, or loads what was trained before (the last two only if `resume`).
+    pub(crate) fn run(
+        &self,
+        data: &Data,
+        out: &std::path::Path,
+        resume: bool,
+        progress: &mut Progress,
+        done: u64,
+    ) -> Result<Trained> {
+        let folder = self.folder(out, data)?;
+        let checkpoint = folder.join("checkpoint.safetensors");
+        let model = self.model()?;
+        let seed = Seed::new(self.seed).child("training");
+        let recipe = &self.method.recipe;
+        let mut optimizer = recipe.optimizer()?;
+        let (mut strategy, mut lab) = recipe.strategy(&model, &seed)?;
+        let config = TrainConfig {
+            epochs: recipe.epochs,
+            batch_size: recipe.batch_size,
+            schedule: recipe.schedule,
+            normalisation: Normalisation::UNIT,
+            shuffle: true,
+            seed,
+            checkpoint: Some(CheckpointConfig {
+                path: checkpoint,
+                every: CHECKPOINT_STEPS,
+                resume,
+                fingerprint: self.fingerprint(data)?,
+            }),
+        };
+        let mut trainer = Trainer {
+            model: &model,
+            strategy: strategy.as_mut(),
+            optimizer: optimizer.as_mut(),
+            lab: &mut lab,
+            loss: CROSS_ENTROPY,
+        };
+        let mut validate = |model: &dyn Model| clean_accuracy(model, data);
+        let weight = 1 + u64::from(recipe.sharpness.is_some());
+        let label = format!("{} seed {}", self.method.label, self.seed);
+        let bar = Bar { progress, label, done, weight };
+        let mut observer = (bar, JsonLines::new(folder.join("metrics.jsonl")));
+        let history = trainer.train(&data.train, &config, &mut validate, &mut observer)?;
+        let weights = folder.join("weights.safetensors");
+        store::save(&weights, &model_state(&model), &self.metadata(data)?)?;
+        Ok(Trained { model, history })
+    }
+
+    fn metadata(&self, data: &Data) -> Result<BTreeMap<String, String>> {
+        let recipe = serde_json::to_string(&self.method.recipe)
+            .map_err(|e| crate::error::Error::Usage(e.to_string()))?;
+        let entries = [
+            ("method", self.method.label.clone()),
+            ("seed", self.seed.to_string()),
+            ("data", data.name.clone()),
+            ("recipe", recipe),
+        ];
+        Ok(entries.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())
+    }
+}
+
+/// Accuracy in percent on the ideal chip, in both batch-norm modes.
+fn clean_accuracy(model: &dyn Model, data: &Data) -> pnn_train::Result<BTreeMap<String, f64>> {
+    let modes = [
+        ("accuracy_running", BatchNormMode::Running),
+        ("accuracy_batch", BatchNormMode::Batch(100)),
+    ];
+    let mut metrics = BTreeMap::new();
+    for (name, batch_norm) in modes {
+        let evaluator =
+            Evaluator { batch_norm, normalisation: Normalisation::UNIT, calibration: None };
+        let evaluation = evaluator
+            .evaluate(model, &Chip::ideal(), &data.test)
+            .map_err(|e| pnn_train::Error::Observer(e.to_string()))?;
+        metrics.insert(name.to_owned(), evaluation.percent());
+    }
+    Ok(metrics)
+}
+
+/// Shows a training in the bar of the whole run.
+struct Bar<'a> {
+    progress: &'a mut Progress,
+    label: String,
+    done: u64,
+    weight: u64,
+}
+
+impl Observer for Bar<'_> {
+    fn on_step(&mut self, event: &StepEvent) -> pnn_train::Result<()> {
+        let steps = (event.epoch * event.steps + event.step) as u64;
+        let detail = format!(
+            "{}, epoch {}/{}, loss {:.4}",
+            self.label,
+            event.epoch + 1,
+            event.epochs,
+            event.loss
+        );
+        self.progress.at(self.done + steps * self.weight, &detail);
+        Ok(())
+    }
+
+    fn on_epoch(&mut self, history: &[EpochRecord]) -> pnn_train::Result<()> {
+        if let Some(last) = history.last() {
+            let accuracy = last.metrics.get("accuracy_running").copied().unwrap_or(f64::NAN);
+            self.progress.say(&format!(
+                "{}: epoch {} loss {:.4} accuracy {accuracy:.2} % ({:.1} s)",
+                self.label,
+                last.epoch + 1,
+                last.train_loss,
+                last.seconds
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Runs all jobs, one after the other (each uses all cores).
+pub(crate) fn run_all(
+    jobs: &[Job],
+    data: &Data,
+    out: &std::path::Path,
+    resume: bool,
+    name: &str,
+) -> Trainings {
+    let total: u64 = jobs.iter().map(|job| job.cost(data)).sum();
+    let mut progress = Progress::new(name, total);
+    let mut done = 0;
+    let mut trainings = Trainings::new();
+    for job in jobs {
+        let result = job.run(data, out, resume, &mut progress, done);
+        if let Err(error) = &result {
+            progress.say(&format!("{} seed {}: {error}", job.key, job.seed));
+        }
+        done += job.cost(data);
+        trainings.insert((job.key.clone(), job.seed), result.map_err(|e| e.to_string()));
+    }
+    progress.finish(&format!("{} trainings", jobs.len()));
+    trainings
+}
+
+/// Loads published weights (a LeNet-5 trained by weights) as a model.
+pub(crate) fn published(path: &std::path::Path) -> Result<LeNet5> {
+    let factory = pnn_train::MrrFactory(pnn_train::Trained::Weights);
+    let model = LeNet5::new(&factory, FcActivation::Relu, &Seed::new(0), DType::F32)?;
+    let (tensors, _) = store::load(path)?;
+    load_model_state(&model, &tensors)?;
+    // Settings beyond the ring's range saturate.
+    for layer in model.physical_layers() {
+        for (_, weight) in layer.controls().iter() {
+            let clamped = weight.clamp(-1.0, 1.0).map_err(pnn_core::Error::from)?.detach();
+            let name = format!("{}.weight", layer.name());
+            model.parameters().get(&name)?.var.set(&clamped).map_err(pnn_core::Error::from)?;
+        }
+    }
+    Ok(model)
+}
