@@ -22,7 +22,7 @@ pub(crate) enum Command {
 pub(crate) struct Args {
     /// The data set (`mnist`)
     name: String,
-    /// Folder for data sets, `DIR/mnist/...` [default: PNN_DATA, else data]
+    /// Folder for data sets, `DIR/mnist/...` [default: `PNN_DATA`, else data]
     #[arg(long)]
     data: Option<PathBuf>,
 }

@@ -241,8 +241,9 @@ fn agree(case: &Case, got: &[f64]) -> Result<(), String> {
     };
     for (index, (expected, got)) in case.expected.iter().zip(got).enumerate() {
         let tolerance = tolerance(*expected)?;
-        // Not `>`: NaN must fail.
-        if !((got - expected).abs() <= tolerance) {
+        // In this form NaN fails.
+        let within = (got - expected).abs() <= tolerance;
+        if !within {
             return Err(format!(
                 "value {index}: expected {expected}, got {got:.4}, tolerance {tolerance}"
             ));

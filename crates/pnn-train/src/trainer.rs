@@ -169,7 +169,7 @@ impl Trainer<'_> {
             position.loss_sum_bits = sum.to_bits();
             position.counts = counters.read();
             if let Some(c) = &config.checkpoint
-                && position.step % c.every.max(1) == 0
+                && position.step.is_multiple_of(c.every.max(1))
             {
                 self.keep(config, position)?;
             }

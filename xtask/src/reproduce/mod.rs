@@ -3,6 +3,8 @@
 
 mod analysis;
 mod config;
+#[cfg(test)]
+mod config_tests;
 mod data;
 mod provenance;
 mod training;
@@ -33,7 +35,7 @@ pub(crate) struct Args {
     /// Number of seeds, from 0 [default: the profile's]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: Option<u64>,
-    /// Folder of data sets [default: PNN_DATA, else data, else the embedded digits]
+    /// Folder of data sets [default: `PNN_DATA`, else data, else the embedded digits]
     #[arg(long)]
     data: Option<PathBuf>,
     /// Folder with the published weights (`mrr/*.safetensors`), shown beside ours

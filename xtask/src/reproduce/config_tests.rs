@@ -1,0 +1,126 @@
+//! The experiments of the workspace are valid, and wrong ones are refused with file, line and range.
+
+use std::path::Path;
+
+use super::config::{Catalogue, Experiment, Profile, default_folder, parse};
+
+fn profile_text() -> String {
+    std::fs::read_to_string(default_folder().join("profiles/paper.toml")).unwrap()
+}
+
+fn refused(text: &str) -> String {
+    parse::<Profile>(Path::new("profiles/paper.toml"), text).unwrap_err().to_string()
+}
+
+/// The line of a text in which a part occurs first, from 1.
+fn line_of(text: &str, part: &str) -> usize {
+    1 + text.lines().position(|line| line.contains(part)).unwrap()
+}
+
+#[test]
+fn every_profile_and_experiment_of_the_workspace_is_valid() {
+    let catalogue = Catalogue::load(&default_folder()).unwrap();
+    let profiles: Vec<_> = catalogue.profiles.keys().map(String::as_str).collect();
+    assert_eq!(profiles, ["controlled", "paper", "quick"]);
+    for id in ["fig2e", "fig2f", "fig2h", "fig2j", "figS-rho"] {
+        let experiment = &catalogue.experiments[id];
+        for profile in &profiles {
+            assert!(experiment.profiles.contains_key(*profile), "{id} lacks {profile}");
+        }
+    }
+}
+
+#[test]
+fn the_controlled_profile_is_level() {
+    let catalogue = Catalogue::load(&default_folder()).unwrap();
+    let methods = &catalogue.profiles["controlled"].methods;
+    for key in ["bp", "nat", "pruning", "sam", "sat"] {
+        assert!(methods.contains_key(key), "no {key}");
+    }
+    let bp = &methods["bp"];
+    for method in methods.values() {
+        assert_eq!(method.recipe.train, bp.recipe.train);
+        assert_eq!(method.recipe.optimizer, bp.recipe.optimizer);
+        assert_eq!(method.recipe.epochs, bp.recipe.epochs);
+        assert_eq!(method.recipe.batch_size, bp.recipe.batch_size);
+        assert_eq!(method.tune.as_ref().unwrap().values.len(), 5);
+    }
+}
+
+#[test]
+fn unknown_keys_wrong_types_and_impossible_values_name_file_line_and_range() {
+    let good = profile_text();
+    let cases = [
+        ("epochs = 10\n", "epochz = 10\n", "epochz", "unknown field"),
+        ("epochs = 10\n", "epochs = \"ten\"\n", "\"ten\"", "invalid type"),
+        (
+            "rate = 0.001, momentum = 0.5",
+            "rate = -1.0, momentum = 0.5",
+            "rate = -1.0",
+            "learning rate is -1, allowed is [0, infinity)",
+        ),
+        ("rho = 0.5", "rho = nan", "rho = nan", "rho is NaN, allowed is [0, infinity)"),
+        ("std = 0.3", "std = -0.3", "std = -0.3", "allowed is [0, infinity)"),
+        (
+            "batch_size = 64\n\n[methods.nat]",
+            "batch_size = 1\n\n[methods.nat]",
+            "batch_size = 1",
+            "[2, 60000]",
+        ),
+        ("data = \"mnist\"", "data = \"cifar\"", "cifar", "unknown variant"),
+    ];
+    for (from, to, part, says) in cases {
+        assert!(good.contains(from), "{from}");
+        let bad = good.replacen(from, to, 1);
+        let error = refused(&bad);
+        assert!(error.contains("profiles/paper.toml"), "{error}");
+        assert!(error.contains(says), "{to}: {error}");
+        // Values that depend on each other are reported at the table that holds them.
+        let line = line_of(&bad, part);
+        let lines = line.saturating_sub(7)..=line;
+        assert!(
+            lines.clone().any(|l| error.contains(&format!("line {l}, "))),
+            "{to}, line {line}: {error}"
+        );
+    }
+}
+
+#[test]
+fn experiments_refuse_what_does_not_fit_together() {
+    let path = Path::new("fig2j.toml");
+    let good = std::fs::read_to_string(default_folder().join("fig2j.toml")).unwrap();
+    let error = |text: &str| parse::<Experiment>(path, text).unwrap_err().to_string();
+    let message = error(&good.replace("nm_per_kelvin = 0.08", "nm_per_kelvin = 0.0"));
+    assert!(message.contains("(0, infinity)") && message.contains("line "), "{message}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let profiles = folder.path().join("profiles");
+    std::fs::create_dir(&profiles).unwrap();
+    std::fs::write(profiles.join("paper.toml"), profile_text()).unwrap();
+    let check = |text: &str| {
+        let text = &text[..text.find("[profiles.quick]").unwrap()];
+        let plan = "[profiles.paper]\nmethods = [\"bp\", \"sat\"]\n\
+                    views = [{ name = \"all\", batch_norm = \"running\" }]\n";
+        std::fs::write(folder.path().join("fig2j.toml"), format!("{text}\n{plan}")).unwrap();
+        Catalogue::load(folder.path()).map(|_| ()).map_err(|e| e.to_string())
+    };
+    check(&good).unwrap();
+    let unjudged = check(&good.replace("judged_at_kelvin = -2.0", "judged_at_kelvin = -3.0"));
+    assert!(unjudged.unwrap_err().contains("judged_at_kelvin -3 is not in kelvin"));
+    let absent = check(&good.replace("method = \"sat\"\nbaseline", "method = \"nat\"\nbaseline"));
+    assert!(absent.unwrap_err().contains("lacks \"nat\""));
+}
+
+#[test]
+fn a_setting_is_changed_by_its_path_and_checked() {
+    let profile: Profile = parse(Path::new("p"), &profile_text()).unwrap();
+    let sat = &profile.methods["sat"];
+    let changed = sat.with_setting("sharpness.asam.rho", 0.25).unwrap();
+    assert_ne!(&changed, sat);
+    assert_eq!(changed.with_setting("sharpness.asam.rho", 0.5).unwrap().recipe, sat.recipe);
+    assert!(sat.with_setting("sharpness.asam.rho", -1.0).unwrap_err().contains("rho"));
+    assert!(sat.with_setting("sharpness.sam.rho", 1.0).unwrap_err().contains("no setting"));
+    assert!(sat.with_setting("strategy", 1.0).unwrap_err().contains("not a number"));
+    let nat = profile.methods["nat"].with_setting("strategy.nat.noise.0.source.weight.std", 0.1);
+    assert!(nat.is_ok());
+}
