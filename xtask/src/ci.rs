@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
             cargo(&format!("{name} with features [{feature}]"), &build, &[])?;
         }
     }
-    let mut package = vec!["package", "--no-verify", "--allow-dirty"];
+    let mut package = vec!["package", "--allow-dirty"];
     for name in CRATES {
         package.extend(["--package", name]);
     }

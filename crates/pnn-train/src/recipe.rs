@@ -220,11 +220,24 @@ impl Recipe {
                 let factor = if *published_half_slope { 0.5 } else { 1.0 };
                 (Box::new(Pruning { coefficient: coefficient * factor }), Lab::new())
             }
-            StrategyRecipe::Pat { hardware } => {
-                let chip = hardware.draw(&model.physical_layers(), 1, &seed.child("hardware"))?;
-                (Box::new(PhysicsAware), twins(model, &chip)?)
+            StrategyRecipe::Pat { .. } => {
+                (Box::new(PhysicsAware), twins(model, &self.chip_in_loop(model, seed)?)?)
             }
         })
+    }
+
+    /// The chip that training has in its loop, and that its network is meant for; the ideal one if
+    /// training is in silico.
+    ///
+    /// # Errors
+    /// If the chip cannot be drawn for the model.
+    pub fn chip_in_loop(&self, model: &dyn Model, seed: &Seed) -> Result<Chip> {
+        match &self.raw.strategy {
+            StrategyRecipe::Pat { hardware } => {
+                Ok(hardware.draw(&model.physical_layers(), 1, &seed.child("hardware"))?)
+            }
+            _ => Ok(Chip::ideal()),
+        }
     }
 
     /// Makes microring weight banks with the recipe's parametrisation.

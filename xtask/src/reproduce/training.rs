@@ -34,6 +34,9 @@ pub(crate) struct Job {
 pub(crate) struct Trained {
     pub(crate) model: LeNet5,
     pub(crate) history: Vec<EpochRecord>,
+    /// The chip that the network is deployed on: the one in the loop of its training, else the
+    /// ideal one.
+    pub(crate) chip: Chip,
 }
 
 /// All trainings of a run by job key and seed; a training that failed keeps its reason.
@@ -86,6 +89,7 @@ impl Job {
         let recipe = &self.method.recipe;
         let mut optimizer = recipe.optimizer()?;
         let (mut strategy, mut lab) = recipe.strategy(&model, &seed)?;
+        let chip = recipe.chip_in_loop(&model, &seed)?;
         let config = TrainConfig {
             epochs: recipe.epochs,
             batch_size: recipe.batch_size,
@@ -107,7 +111,7 @@ impl Job {
             lab: &mut lab,
             loss: CROSS_ENTROPY,
         };
-        let mut validate = |model: &dyn Model| clean_accuracy(model, data);
+        let mut validate = |model: &dyn Model| clean_accuracy(model, &chip, data);
         let weight = 1 + u64::from(recipe.sharpness.is_some());
         let label = format!("{} seed {}", self.method.label, self.seed);
         let bar = Bar { progress, label, done, weight };
@@ -115,7 +119,7 @@ impl Job {
         let history = trainer.train(&data.train, &config, &mut validate, &mut observer)?;
         let weights = folder.join("weights.safetensors");
         store::save(&weights, &model_state(&model), &self.metadata(data)?)?;
-        Ok(Trained { model, history })
+        Ok(Trained { model, history, chip })
     }
 
     fn metadata(&self, data: &Data) -> Result<BTreeMap<String, String>> {
@@ -131,8 +135,12 @@ impl Job {
     }
 }
 
-/// Accuracy in percent on the ideal chip, in both batch-norm modes.
-fn clean_accuracy(model: &dyn Model, data: &Data) -> pnn_train::Result<BTreeMap<String, f64>> {
+/// Accuracy in percent without drift, in both batch-norm modes.
+fn clean_accuracy(
+    model: &dyn Model,
+    chip: &Chip,
+    data: &Data,
+) -> pnn_train::Result<BTreeMap<String, f64>> {
     let modes = [
         ("accuracy_running", BatchNormMode::Running),
         ("accuracy_batch", BatchNormMode::Batch(100)),
@@ -142,7 +150,7 @@ fn clean_accuracy(model: &dyn Model, data: &Data) -> pnn_train::Result<BTreeMap<
         let evaluator =
             Evaluator { batch_norm, normalisation: Normalisation::UNIT, calibration: None };
         let evaluation = evaluator
-            .evaluate(model, &Chip::ideal(), &data.test)
+            .evaluate(model, chip, &data.test)
             .map_err(|e| pnn_train::Error::Observer(e.to_string()))?;
         metrics.insert(name.to_owned(), evaluation.percent());
     }

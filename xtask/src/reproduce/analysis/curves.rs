@@ -11,7 +11,7 @@ pub(super) fn analyse(spec: &Curves, plan: &Plan, context: &Context<'_>) -> Resu
     let mut loss = Vec::new();
     let mut accuracy = Vec::new();
     let mut table = Table::new(
-        "After the last epoch, clean test accuracy on the ideal chip",
+        "After the last epoch, clean test accuracy (no drift)",
         vec![
             Column::text("method"),
             Column::number("epochs", 0),
@@ -90,7 +90,7 @@ pub(super) fn analyse(spec: &Curves, plan: &Plan, context: &Context<'_>) -> Resu
                 &Axis::linear("accuracy").unit("%"),
                 &accuracy,
             )?,
-            "Ideal chip, running statistics; the paper's with batch statistics.".into(),
+            "No drift, running statistics; the paper's with batch statistics.".into(),
         ),
     ];
     let (Some(method), Some(baseline)) = (finals.get(&spec.method), finals.get(&spec.baseline))

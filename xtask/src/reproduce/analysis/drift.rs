@@ -1,10 +1,11 @@
 //! Accuracy against ambient temperature (Figs. 2h and 2j).
 
+use pnn_core::Chip;
 use pnn_eval::plot::{Axis, LineSeries, line_chart};
-use pnn_eval::sweep::{on_port, sweep};
 use pnn_eval::{Cell, Column, Interval, Table, Verdict};
+use pnn_train::LeNet5;
 
-use super::{Context, Findings, over_seeds, percent};
+use super::{Context, Findings, against_temperature, over_seeds, percent};
 use crate::error::Result;
 use crate::reproduce::config::{Drift, Plan, View};
 use crate::reproduce::training::published;
@@ -60,7 +61,8 @@ pub(super) fn analyse(spec: &Drift, plan: &Plan, context: &Context<'_>) -> Resul
         spec.paper.iter().map(|p| format!("{}: {}", p.label, p.source)).collect();
     sources.dedup();
     let mut paragraphs = vec![format!(
-        "The detunings of {} shift by {} nm for each kelvin, all rings alike. One seed gives Wilson's \
+        "The detunings of {} shift by {} nm for each kelvin, all rings alike. A network trained \
+         with hardware in the loop (PAT) is deployed on that very chip, the others on the ideal one. One seed gives Wilson's \
          interval over its images, which says nothing about other seeds; more give Student's t over seeds.",
         spec.layers.join(" and "),
         spec.nm_per_kelvin
@@ -75,15 +77,14 @@ fn curves(spec: &Drift, plan: &Plan, view: &View, context: &Context<'_>) -> Resu
     let images = context.images(view)?;
     let evaluator = context.evaluator(view);
     let mut curves = Vec::new();
-    let accuracies = |model: &pnn_train::LeNet5| {
-        sweep(model, &evaluator, &images, &spec.kelvin, 1, &|kelvin, _| {
-            on_port(model, "resonance_shift_nm", &spec.layers, kelvin * spec.nm_per_kelvin)
-        })
+    let accuracies = |model: &LeNet5, chip: &Chip| {
+        let drift = (spec.layers.as_slice(), spec.nm_per_kelvin);
+        against_temperature(model, chip, &evaluator, &images, &spec.kelvin, drift)
     };
     for key in &plan.methods {
         let mut by_seed = Vec::new();
         for run in context.trained(key)? {
-            by_seed.push(accuracies(&run.model)?);
+            by_seed.push(accuracies(&run.model, &run.chip)?);
         }
         let at = |k: usize| {
             let percents: Vec<f64> = by_seed.iter().map(|points| points[k].mean).collect();
@@ -95,7 +96,7 @@ fn curves(spec: &Drift, plan: &Plan, view: &View, context: &Context<'_>) -> Resu
             context.reference.map(|r| r.join("mrr").join(format!("{key}.safetensors")))
             && path.exists()
         {
-            let points = accuracies(&published(&path)?)?;
+            let points = accuracies(&published(&path)?, &Chip::ideal())?;
             let accuracy = points
                 .iter()
                 .map(|point| over_seeds(&[point.mean], point.images))

@@ -8,10 +8,13 @@ mod sensitivity;
 
 use std::path::Path;
 
+use pnn_core::Chip;
 use pnn_core::store::write_atomic;
 use pnn_data::{Dataset, Normalisation};
 use pnn_eval::interval::{student_t, wilson};
-use pnn_eval::{Evaluator, Interval, Section, Svg, Table, Verdict};
+use pnn_eval::sweep::{on_port, sweep};
+use pnn_eval::{Evaluator, Interval, Section, Svg, SweepPoint, Table, Verdict};
+use pnn_train::LeNet5;
 
 use super::config::{Analysis, Experiment, Plan, Profile, View};
 use super::data::Data;
@@ -135,6 +138,21 @@ impl Context<'_> {
             calibration: Some(&self.data.train),
         }
     }
+}
+
+/// Accuracy of a network on its chip at each temperature: the layers' resonances shift alike.
+fn against_temperature(
+    model: &LeNet5,
+    chip: &Chip,
+    evaluator: &Evaluator<'_>,
+    images: &Dataset,
+    kelvin: &[f64],
+    (layers, nm_per_kelvin): (&[String], f64),
+) -> Result<Vec<SweepPoint>> {
+    Ok(sweep(model, evaluator, images, kelvin, 1, &|kelvin, _| {
+        let drift = on_port(model, "resonance_shift_nm", layers, kelvin * nm_per_kelvin)?;
+        Ok(chip.plus(&drift)?)
+    })?)
 }
 
 /// The accuracy (a fraction) of a method from that of each seed: over seeds by Student's t; with

@@ -1,10 +1,9 @@
 //! Accuracy against the radius of the ascent (supplement).
 
 use pnn_eval::plot::{Axis, LineSeries, line_chart};
-use pnn_eval::sweep::{on_port, sweep};
 use pnn_eval::{Cell, Column, Interval, Table, Verdict};
 
-use super::{Context, Findings, over_seeds, percent};
+use super::{Context, Findings, against_temperature, over_seeds, percent};
 use crate::error::{Error, Result};
 use crate::reproduce::config::{Method, Plan, Sensitivity, View};
 
@@ -96,15 +95,10 @@ fn rows(key: &str, spec: &Sensitivity, view: &View, context: &Context<'_>) -> Re
         let Ok(runs) = context.trained(&key) else { return Ok(None) };
         let (mut clean, mut drifted) = (Vec::new(), Vec::new());
         for run in runs {
+            let kelvin = [0.0, spec.kelvin];
+            let drift = (spec.layers.as_slice(), spec.nm_per_kelvin);
             let points =
-                sweep(&run.model, &evaluator, &images, &[0.0, spec.kelvin], 1, &|kelvin, _| {
-                    on_port(
-                        &run.model,
-                        "resonance_shift_nm",
-                        &spec.layers,
-                        kelvin * spec.nm_per_kelvin,
-                    )
-                })?;
+                against_temperature(&run.model, &run.chip, &evaluator, &images, &kelvin, drift)?;
             clean.push(points[0].mean);
             drifted.push(points[1].mean);
         }

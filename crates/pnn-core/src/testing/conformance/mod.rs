@@ -54,6 +54,26 @@ pub enum Check {
     Passivity,
 }
 
+impl Check {
+    /// All checks, in the order in which the suite runs them.
+    pub const ALL: [Self; 14] = [
+        Self::Settings,
+        Self::Output,
+        Self::Determinism,
+        Self::Precision,
+        Self::Batch,
+        Self::ZeroDeviation,
+        Self::DeadPort,
+        Self::Broadcast,
+        Self::WrongDeviation,
+        Self::WrongInput,
+        Self::NotANumber,
+        Self::Bounds,
+        Self::Gradient,
+        Self::Passivity,
+    ];
+}
+
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
