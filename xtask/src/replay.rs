@@ -39,7 +39,12 @@ struct Manifest {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)] // annotations of a case, named so that a misspelt key is an error
 struct Case {
+    id: String,
+    note: Option<String>,
+    weights_are: Option<String>,
     system: String,
     weights: PathBuf,
     input: Input,
@@ -54,6 +59,7 @@ struct Case {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Input {
     mean: f64,
     std: f64,
@@ -67,6 +73,7 @@ enum BatchNorm {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Images {
     first: usize,
     count: usize,
@@ -74,7 +81,10 @@ struct Images {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)] // as above
 struct Perturb {
+    note: Option<String>,
     port: String,
     layers: Vec<String>,
     values: Vec<f64>,
@@ -200,6 +210,10 @@ fn replay(id: &str, case: &serde_json::Value, args: &Args, mnist: &mut Option<Mn
         outcome.reason = Some(format!("unknown system {:?}", case.system));
         return outcome;
     }
+    if let Err(reason) = case.check() {
+        outcome.reason = Some(format!("malformed case: {reason}"));
+        return outcome;
+    }
     match case.metric.as_str() {
         "accuracy_percent" => {}
         "lambda_max" => {
@@ -223,6 +237,23 @@ fn replay(id: &str, case: &serde_json::Value, args: &Args, mnist: &mut Option<Mn
         Err(error) => outcome.reason = Some(error.to_string()),
     }
     outcome
+}
+
+impl Case {
+    /// Whether the case tests anything at all.
+    fn check(&self) -> Result<(), &'static str> {
+        if self.expected.is_empty() {
+            return Err("expected is empty");
+        }
+        if self.images.count == 0 || self.images.batch == 0 {
+            return Err("images.count and images.batch must be at least 1");
+        }
+        match &self.perturb {
+            Some(p) if p.values.is_empty() => Err("perturb.values is empty"),
+            Some(p) if p.layers.is_empty() => Err("perturb.layers is empty"),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Whether every value lies within the case's tolerance.
@@ -276,10 +307,74 @@ fn accuracies(case: &Case, args: &Args, mnist: &mut Option<Mnist>) -> Result<Vec
         normalisation: Normalisation::new(case.input.mean, case.input.std)?,
         calibration: None,
     };
-    let ideal = Perturb { port: String::new(), layers: Vec::new(), values: vec![0.0] };
+    let ideal = Perturb { note: None, port: String::new(), layers: Vec::new(), values: vec![0.0] };
     let perturb = case.perturb.as_ref().unwrap_or(&ideal);
     let points = sweep(&model, &evaluator, &images, &perturb.values, 1, &|value, _| {
         on_port(&model, &perturb.port, &perturb.layers, value)
     })?;
     Ok(points.into_iter().map(|point| point.mean).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(change: impl Fn(&mut serde_json::Value)) -> Outcome {
+        let mut case = serde_json::json!({
+            "id": "a", "system": "mrr-lenet5", "weights": "absent.safetensors", "fc_activation": "relu",
+            "input": { "mean": 0.0, "std": 1.0 }, "batch_norm": "running",
+            "images": { "first": 0, "count": 10, "batch": 10 },
+            "perturb": { "port": "resonance_shift_nm", "layers": ["fc2"], "values": [0.0] },
+            "metric": "accuracy_percent", "expected": [50.0], "tolerance": 0.1
+        });
+        change(&mut case);
+        let folder = PathBuf::from("no-such-folder");
+        let args = Args { manifest: folder.join("m.json"), data: folder, only: None, json: None };
+        replay("a", &case, &args, &mut None)
+    }
+
+    #[test]
+    fn what_is_malformed_or_unheard_of_fails_and_what_is_planned_is_unsupported() {
+        let failed = |change: &dyn Fn(&mut serde_json::Value), says: &str| {
+            let outcome = outcome(change);
+            assert_eq!(outcome.status, Status::Failed);
+            let reason = outcome.reason.unwrap();
+            assert!(reason.contains(says), "{reason}");
+        };
+        failed(&|_| {}, "absent.safetensors");
+        failed(&|c| c["pertrub"] = c["perturb"].take(), "unknown field");
+        failed(&|c| c["expected"] = serde_json::json!([]), "expected is empty");
+        failed(&|c| c["perturb"]["values"] = serde_json::json!([]), "values is empty");
+        failed(&|c| c["perturb"]["layers"] = serde_json::json!([]), "layers is empty");
+        failed(&|c| c["images"]["count"] = 0.into(), "at least 1");
+        failed(&|c| c["system"] = "abacus".into(), "unknown system");
+        failed(&|c| c["metric"] = "beauty".into(), "unknown metric");
+        failed(&|c| c["expected"] = "many".into(), "malformed case");
+        for planned in PLANNED {
+            let outcome = outcome(|c| c["system"] = planned.into());
+            assert_eq!(outcome.status, Status::Unsupported);
+        }
+        assert_eq!(outcome(|c| c["metric"] = "lambda_max".into()).status, Status::Unsupported);
+    }
+
+    #[test]
+    fn agreement_needs_every_value_and_a_tolerance() {
+        let case = |expected: &str, tolerance: &str| -> Case {
+            serde_json::from_str(&format!(
+                r#"{{"id": "a", "system": "mrr-lenet5", "weights": "w", "fc_activation": "relu",
+                    "input": {{"mean": 0, "std": 1}}, "batch_norm": "running",
+                    "images": {{"first": 0, "count": 1, "batch": 1}}, "metric": "accuracy_percent",
+                    "expected": {expected} {tolerance}}}"#
+            ))
+            .unwrap()
+        };
+        let strict = case("[50.0, 60.0]", r#", "tolerance": 0.1"#);
+        assert!(agree(&strict, &[50.05, 59.95]).is_ok());
+        assert!(agree(&strict, &[50.2, 60.0]).unwrap_err().contains("value 0"));
+        assert!(agree(&strict, &[50.0, f64::NAN]).unwrap_err().contains("value 1"));
+        assert!(agree(&strict, &[50.0]).unwrap_err().contains("malformed"));
+        let relative = case("[1000.0]", r#", "relative_tolerance": 0.01"#);
+        assert!(agree(&relative, &[1009.0]).is_ok() && agree(&relative, &[1011.0]).is_err());
+        assert!(agree(&case("[1.0]", ""), &[1.0]).unwrap_err().contains("neither"));
+    }
 }

@@ -12,11 +12,19 @@ use crate::{Error, Result};
 /// A chip on which a deviation port of some layers has one value everywhere.
 ///
 /// # Errors
-/// If a layer does not exist or has no such port.
+/// If a layer does not exist, is listed twice or has no such port, or the value is not finite.
 pub fn on_port(model: &dyn Model, port: &str, layers: &[String], value: f64) -> Result<Chip> {
     let physical = model.physical_layers();
+    if !value.is_finite() {
+        let what = format!("deviation at port {port}");
+        return Err(pnn_core::Error::Range { what, value, allowed: "finite numbers" }.into());
+    }
     let mut chip = Chip::ideal();
-    for name in layers {
+    for (index, name) in layers.iter().enumerate() {
+        if layers[..index].contains(name) {
+            let (device, capability) = (format!("layer {name:?}"), "being listed twice".into());
+            return Err(pnn_core::Error::Unsupported { device, capability }.into());
+        }
         let Some(layer) = physical.iter().find(|layer| layer.name() == name) else {
             let known = physical.iter().map(|layer| layer.name());
             return Err(pnn_core::Error::unknown("physical layer", name, known).into());

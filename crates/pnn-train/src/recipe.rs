@@ -8,7 +8,7 @@ use pnn_core::model::{Lab, Model};
 use pnn_core::optim::{Adam, Asam, Descent, Optimizer, Rule, Sam, Schedule, Sgd, SharpnessAware};
 use pnn_core::{Chip, Deviations, PhysicalLayer, Seed, Twin};
 use pnn_devices::mrr::{Heater, Lorentzian, MrrBank, Parametrisation};
-use pnn_noise::NoiseModel;
+use pnn_noise::{NoiseModel, Source};
 use serde::{Deserialize, Serialize};
 
 use crate::lenet::LayerFactory;
@@ -143,19 +143,36 @@ impl TryFrom<RawRecipe> for Recipe {
                 let inside = (0.0..f64::INFINITY).contains(coefficient);
                 range("pruning coefficient", *coefficient, inside, "[0, infinity)")?;
             }
-            StrategyRecipe::Nat { noise } | StrategyRecipe::Pat { hardware: noise } => {
+            StrategyRecipe::Nat { noise } => {
                 NoiseModel::new(noise.sources().to_vec())?;
+            }
+            StrategyRecipe::Pat { hardware } => {
+                NoiseModel::new(hardware.sources().to_vec())?;
+                // A twin keeps its deviations: it can neither round settings that training moves
+                // nor draw a new readout error for each shot.
+                let fleeting = hardware.sources().iter().any(|noise| {
+                    matches!(noise.source, Source::Quantisation { .. } | Source::Readout { .. })
+                });
+                let allowed = "0: fabrication, drift and weight errors stay as they are";
+                let what = "number of quantisation and readout sources in the hardware of pat";
+                range(what, f64::from(u8::from(fleeting)), !fleeting, allowed)?;
             }
             StrategyRecipe::Bp => {}
         }
         match raw.schedule {
             Schedule::Constant => {}
             Schedule::Step { every, factor } => {
-                range("schedule every", every as f64, every > 0, "[1, epochs]")?;
+                range("schedule every", every as f64, every > 0, "[1, infinity)")?;
                 range("schedule factor", factor, factor > 0.0 && factor <= 1.0, "(0, 1]")?;
             }
             Schedule::Cosine { epochs } => {
-                range("schedule epochs", epochs as f64, epochs > 0, "[1, epochs]")?;
+                let inside = epochs >= raw.epochs;
+                range(
+                    "schedule epochs",
+                    epochs as f64,
+                    inside,
+                    "[epochs of the recipe, infinity)",
+                )?;
             }
         }
         let recipe = Self { raw };

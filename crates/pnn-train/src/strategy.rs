@@ -5,7 +5,7 @@
 use pnn_core::loss::cross_entropy;
 use pnn_core::model::{Counters, InSilico, InSitu, Lab, Mode, Model, Pass, Truth};
 use pnn_core::optim::{Evaluation, Optimizer, Point};
-use pnn_core::{Chip, DType, Seed, Tensor};
+use pnn_core::{Chip, DType, Seed, Tensor, Var};
 use pnn_noise::NoiseModel;
 
 use crate::{Error, Result};
@@ -54,8 +54,8 @@ impl StepContext<'_> {
     /// parameters to their bounds. Running statistics move in the pass at the parameters only.
     ///
     /// # Errors
-    /// If a pass fails, or loss or gradients are not finite ([`pnn_core::Error::NotFinite`]); the
-    /// parameters are then as before.
+    /// If a pass fails, or loss or gradients are not finite ([`pnn_core::Error::NotFinite`]); parameters
+    /// and running statistics are then as before.
     pub fn descend(
         &mut self,
         batch: &Batch,
@@ -63,6 +63,16 @@ impl StepContext<'_> {
         penalty: Option<Penalty<'_>>,
     ) -> Result<StepReport> {
         descend(self.model, self.optimizer, self.counters, self.loss, batch, truth, penalty)
+    }
+
+    /// One optimizer step with the hardware of the lab in the loop: values as measured, gradients
+    /// of the model at the measured inputs.
+    ///
+    /// # Errors
+    /// As [`Self::descend`], and if an instrument fails.
+    pub fn descend_in_situ(&mut self, batch: &Batch) -> Result<StepReport> {
+        let mut truth = InSitu(self.lab);
+        descend(self.model, self.optimizer, self.counters, self.loss, batch, &mut truth, None)
     }
 }
 
@@ -111,13 +121,25 @@ fn descend(
         }
         Ok(Evaluation { loss: scalar, gradients })
     };
+    let buffers = model.buffers();
+    let kept = copies(&buffers)?;
     let result = optimizer.step(model.parameters(), &mut objective);
+    if result.is_err() {
+        // The pass that failed has moved the running statistics already.
+        for ((_, var), value) in buffers.iter().zip(&kept) {
+            var.set(value)?;
+        }
+    }
     if let Some(failure) = failure {
         return Err(failure);
     }
     let evaluation = result?;
     model.parameters().clamp_to_bounds()?;
     Ok(StepReport { loss: evaluation.loss })
+}
+
+fn copies(buffers: &[(String, Var)]) -> Result<Vec<Tensor>> {
+    buffers.iter().map(|(_, var)| Ok(var.as_tensor().copy()?.detach())).collect()
 }
 
 /// Runs the batch once more and names the first physical layer whose output is not finite, or the

@@ -81,7 +81,15 @@ impl Trainer<'_> {
             let (what, value) = ("batch size", config.batch_size as f64);
             return Err(Error::Range { what, value, allowed: "[2, images]: batch-norm needs two" });
         }
+        if data.len() < 2 {
+            let (what, value) = ("number of training images", data.len() as f64);
+            return Err(Error::Range { what, value, allowed: "[2, infinity)" });
+        }
         let mut position = self.start(config)?;
+        if !position.history.is_empty() {
+            // The run may have been killed between the checkpoint and the observers.
+            observer.on_epoch(&position.history)?;
+        }
         let base_rate = self.optimizer.rule().learning_rate();
         let counters = Counters::starting_at(position.counts);
         while position.epoch < config.epochs {

@@ -8,6 +8,7 @@ use pnn_train::Recipe;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::data::Data;
 use crate::error::{Error, Result, read_text};
 
 /// Settings that a figure's experiments share: data, seeds and methods.
@@ -41,19 +42,10 @@ pub(crate) struct Method {
     pub(crate) label: String,
     /// How it trains.
     pub(crate) recipe: Recipe,
-    /// The settings it is tuned over before the real runs, if it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) tune: Option<Tune>,
-}
-
-/// A tuning: the listed values of one setting of the recipe, tried on the last training images.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Tune {
-    /// The setting, as a path in the recipe such as `sharpness.sam.rho`.
-    pub(crate) setting: String,
-    /// Its values, at least five.
-    pub(crate) values: Vec<f64>,
+    /// The settings it is tuned over before the real runs, if it is: at least five, each a table
+    /// from paths in the recipe (`sharpness.sam.rho`) to values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tune: Vec<BTreeMap<String, f64>>,
 }
 
 /// One figure or table.
@@ -76,6 +68,9 @@ pub(crate) struct Experiment {
 pub(crate) struct Plan {
     /// Keys of methods.
     pub(crate) methods: Vec<String>,
+    /// Keys of the methods that a claim compares with; others are shown but not judged.
+    #[serde(default)]
+    pub(crate) rivals: Vec<String>,
     /// Images and batch-norm modes of a sweep.
     #[serde(default)]
     pub(crate) views: Vec<View>,
@@ -99,6 +94,32 @@ pub(crate) struct View {
 pub(crate) struct ImageRange {
     pub(crate) first: usize,
     pub(crate) count: usize,
+}
+
+impl View {
+    /// Whether the data have the images that the view asks for.
+    pub(crate) fn check(&self, data: &Data) -> Result<(), String> {
+        let there = data.test.len();
+        let images = self.images.map_or(there, |range| range.count);
+        if let Some(range) = self.images
+            && (range.count == 0 || range.first + range.count > there)
+        {
+            let last = range.first + range.count;
+            return Err(format!(
+                "images {} to {last} are asked for, there are {there}",
+                range.first
+            ));
+        }
+        match self.batch_norm {
+            BatchNormMode::Batch(batch) if images % batch == 1 => Err(format!(
+                "batches of {batch} leave a last one of 1 of {images} images, which has no statistics"
+            )),
+            BatchNormMode::Recalibrated(n) if n > data.train.len() => {
+                Err(format!("{n} calibration images are asked for, there are {}", data.train.len()))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What is measured.
@@ -161,8 +182,11 @@ pub(crate) struct Drift {
     pub(crate) nm_per_kelvin: f64,
     /// Temperatures of the sweep.
     pub(crate) kelvin: Vec<f64>,
-    /// Where the claim is judged.
-    pub(crate) judged_at_kelvin: f64,
+    /// Where the claim is judged: at all of these.
+    pub(crate) judged_at_kelvin: Vec<f64>,
+    /// Percent points from 0 K that a network may lose and still be said to keep its accuracy.
+    #[serde(deserialize_with = "percent")]
+    pub(crate) keeps_within: f64,
     #[serde(default)]
     pub(crate) paper: Vec<PaperDrift>,
 }
@@ -174,6 +198,8 @@ pub(crate) struct PaperDrift {
     /// Its name in tables and plots.
     pub(crate) label: String,
     pub(crate) source: String,
+    /// Whether it was measured on the chip; if not, it was simulated with batch statistics.
+    pub(crate) measured: bool,
     pub(crate) kelvin: Vec<f64>,
     pub(crate) accuracy: Vec<f64>,
 }
@@ -189,6 +215,12 @@ pub(crate) struct Sensitivity {
     #[serde(deserialize_with = "positive")]
     pub(crate) nm_per_kelvin: f64,
     pub(crate) kelvin: f64,
+    /// Percent points of clean accuracy that radii up to 1 may lose.
+    #[serde(deserialize_with = "percent")]
+    pub(crate) small_loses_at_most: f64,
+    /// Percent points of clean accuracy that radii from 10 on must lose.
+    #[serde(deserialize_with = "percent")]
+    pub(crate) large_loses_at_least: f64,
     #[serde(default)]
     pub(crate) paper: Vec<PaperSensitivity>,
 }
@@ -286,19 +318,22 @@ impl Profile {
         if self.seeds.is_empty() {
             return Err("seeds is empty, at least one is needed".into());
         }
+        if let Some(seed) = repeated(&self.seeds) {
+            return Err(format!(
+                "seeds lists {seed} twice; an interval over seeds needs different ones"
+            ));
+        }
         for (key, method) in &self.methods {
-            if let Some(tune) = &method.tune {
-                if tune.values.len() < 5 {
-                    let given = tune.values.len();
-                    return Err(format!(
-                        "methods.{key}.tune.values has {given}, at least 5 are needed"
-                    ));
-                }
-                for value in &tune.values {
-                    method.with_setting(&tune.setting, *value).map_err(|reason| {
-                        format!("methods.{key}.tune: {} = {value}: {reason}", tune.setting)
-                    })?;
-                }
+            if (1..5).contains(&method.tune.len()) {
+                let given = method.tune.len();
+                return Err(format!(
+                    "methods.{key}.tune has {given} settings, at least 5 are needed"
+                ));
+            }
+            for settings in &method.tune {
+                method
+                    .with_settings(settings)
+                    .map_err(|reason| format!("methods.{key}.tune: {reason}"))?;
             }
         }
         Ok(())
@@ -306,6 +341,15 @@ impl Profile {
 }
 
 impl Method {
+    /// This method with other values of some settings of its recipe.
+    pub(crate) fn with_settings(&self, settings: &BTreeMap<String, f64>) -> Result<Self, String> {
+        settings.iter().try_fold(self.clone(), |method, (path, value)| {
+            method
+                .with_setting(path, *value)
+                .map_err(|reason| format!("{path} = {value}: {reason}"))
+        })
+    }
+
     /// This method with another value of one setting of its recipe, named by its path.
     pub(crate) fn with_setting(&self, path: &str, value: f64) -> Result<Self, String> {
         let mut recipe = serde_json::to_value(&self.recipe).map_err(|e| e.to_string())?;
@@ -322,7 +366,7 @@ impl Method {
         }
         *here = serde_json::json!(value);
         let recipe = serde_json::from_value(recipe).map_err(|e| e.to_string())?;
-        Ok(Self { recipe, tune: None, ..self.clone() })
+        Ok(Self { recipe, tune: Vec::new(), ..self.clone() })
     }
 }
 
@@ -347,6 +391,23 @@ impl Experiment {
             if needs_views && plan.views.is_empty() {
                 return Err(format!("profiles.{name}.views is empty, at least one is needed"));
             }
+            for rival in &plan.rivals {
+                if !plan.methods.contains(rival) {
+                    return Err(format!("profiles.{name}.rivals: {rival:?} is not in methods"));
+                }
+            }
+            for view in &plan.views {
+                let images = match view.batch_norm {
+                    BatchNormMode::Running => continue,
+                    BatchNormMode::Batch(images) | BatchNormMode::Recalibrated(images) => images,
+                };
+                if images < 2 {
+                    return Err(format!(
+                        "profiles.{name}, view {:?}: {images} images give no statistics, at least 2 are needed",
+                        view.name
+                    ));
+                }
+            }
             if let Some((method, baseline)) = self.analysis.compared() {
                 for method in [method, baseline] {
                     if !plan.methods.contains(method) {
@@ -357,12 +418,37 @@ impl Experiment {
                 }
             }
         }
-        if let Analysis::Drift(drift) = &self.analysis {
-            if !drift.kelvin.contains(&drift.judged_at_kelvin) {
+        if let Analysis::Histogram(histogram) = &self.analysis {
+            let [low, high] = histogram.range_milliamp;
+            let bins = (high - low) / histogram.bin_milliamp;
+            if !(1.0..=10_000.0).contains(&bins) {
                 return Err(format!(
-                    "judged_at_kelvin {} is not in kelvin",
-                    drift.judged_at_kelvin
+                    "range_milliamp [{low}, {high}] in bins of {} makes {bins} bins, allowed is [1, 10000]",
+                    histogram.bin_milliamp
                 ));
+            }
+        }
+        if let Analysis::Sensitivity(sensitivity) = &self.analysis
+            && sensitivity.rho.len() < 2
+        {
+            return Err("rho needs at least two values".into());
+        }
+        if let Analysis::Drift(drift) = &self.analysis {
+            if drift.judged_at_kelvin.is_empty() {
+                return Err("judged_at_kelvin is empty, at least one temperature is needed".into());
+            }
+            for kelvin in drift.judged_at_kelvin.iter().chain([&0.0]) {
+                if !drift.kelvin.contains(kelvin) {
+                    return Err(format!(
+                        "judged_at_kelvin {kelvin} is not in kelvin (0 must be too)"
+                    ));
+                }
+            }
+            if let Some(kelvin) = drift.kelvin.iter().find(|k| !k.is_finite()) {
+                return Err(format!("kelvin {kelvin} is not finite"));
+            }
+            if let Some(layer) = repeated(&drift.layers) {
+                return Err(format!("layers lists {layer:?} twice"));
             }
             for paper in &drift.paper {
                 if paper.kelvin.len() != paper.accuracy.len() {
@@ -375,6 +461,11 @@ impl Experiment {
         }
         Ok(())
     }
+}
+
+/// The first entry that a list has twice.
+fn repeated<T: PartialEq>(list: &[T]) -> Option<&T> {
+    list.iter().enumerate().find(|(i, item)| list[..*i].contains(item)).map(|(_, item)| item)
 }
 
 impl Analysis {

@@ -43,7 +43,10 @@ fn the_controlled_profile_is_level() {
         assert_eq!(method.recipe.optimizer, bp.recipe.optimizer);
         assert_eq!(method.recipe.epochs, bp.recipe.epochs);
         assert_eq!(method.recipe.batch_size, bp.recipe.batch_size);
-        assert_eq!(method.tune.as_ref().unwrap().values.len(), 5);
+        assert_eq!(method.tune.len(), 6);
+        // The rate is a part of every tuning, so that no method has it to itself.
+        let rates = method.tune.iter().map(|s| s["optimizer.adam.rate"].to_bits());
+        assert!(rates.collect::<std::collections::BTreeSet<_>>().len() >= 2);
     }
 }
 
@@ -105,8 +108,10 @@ fn experiments_refuse_what_does_not_fit_together() {
         Catalogue::load(folder.path()).map(|_| ()).map_err(|e| e.to_string())
     };
     check(&good).unwrap();
-    let unjudged = check(&good.replace("judged_at_kelvin = -2.0", "judged_at_kelvin = -3.0"));
+    let unjudged = check(&good.replace("judged_at_kelvin = [-2.0]", "judged_at_kelvin = [-3.0]"));
     assert!(unjudged.unwrap_err().contains("judged_at_kelvin -3 is not in kelvin"));
+    let twice = check(&good.replace(r#"layers = ["fc2", "fc3"]"#, r#"layers = ["fc2", "fc2"]"#));
+    assert!(twice.unwrap_err().contains("twice"));
     let absent = check(&good.replace("method = \"sat\"\nbaseline", "method = \"nat\"\nbaseline"));
     assert!(absent.unwrap_err().contains("lacks \"nat\""));
 }

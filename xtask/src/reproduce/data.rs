@@ -13,6 +13,8 @@ use crate::error::Result;
 pub(crate) struct Data {
     /// Identifies the images in fingerprints and reports.
     pub(crate) name: String,
+    /// Whether these are the full MNIST images.
+    pub(crate) is_mnist: bool,
     pub(crate) train: Dataset,
     pub(crate) test: Dataset,
 }
@@ -47,6 +49,7 @@ impl Data {
                 Ok((
                     Self {
                         name: "MNIST, 60,000 training and 10,000 test images".into(),
+                        is_mnist: true,
                         train,
                         test,
                     },
@@ -61,7 +64,7 @@ impl Data {
         let split = Seed::new(0).child("digits split");
         let (train, test) = stratified_split(&pnn_data::digits(), HeldOut::PerClass(100), &split)?;
         let name = "embedded digits, 4,000 to train and 1,000 held out".into();
-        Ok(Self { name, train, test })
+        Ok(Self { name, is_mnist: false, train, test })
     }
 
     /// The training images alone, the last of them for tuning.
@@ -70,6 +73,7 @@ impl Data {
         let kept = self.train.len() - held;
         Ok(Self {
             name: format!("{}, last {held} training images for tuning", self.name),
+            is_mnist: self.is_mnist,
             train: self.train.range(0, kept)?,
             test: self.train.range(kept, held)?,
         })

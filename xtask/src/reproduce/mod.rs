@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use analysis::{Context, Outcome};
 use config::{Analysis, Catalogue, Experiment, PROFILES, Profile};
 use data::Data;
-use training::Job;
+use training::{Job, Training};
 
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
@@ -118,6 +118,24 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     eprintln!("profile {}: {}", args.profile, profile.about);
     eprintln!("data: {}", data.name);
 
+    if let Some(reference) = &args.reference {
+        if !data.is_mnist {
+            let line = "--reference holds networks that were trained on MNIST, which the embedded digits \
+                        are a part of: it needs full MNIST (--profile paper, --data DIR)";
+            return Err(Error::Usage(line.into()));
+        }
+        if !reference.join("mrr").is_dir() {
+            let path = reference.join("mrr");
+            return Err(Error::File { path, reason: "no folder of published weights".into() });
+        }
+    }
+    for (id, _, plan) in &experiments {
+        for view in &plan.views {
+            view.check(&data)
+                .map_err(|reason| Error::Usage(format!("{id}, view {:?}: {reason}", view.name)))?;
+        }
+    }
+
     let tuned =
         tuning::tune(&mut profile, &wanted_methods(&experiments), &data, &args.out, args.resume)?;
     let jobs = jobs(&experiments, &profile)?;
@@ -136,7 +154,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
             share.len(),
             args.out.display()
         );
-        return Ok(trainings.values().all(Result::is_ok));
+        return Ok(trainings.values().all(|t| !matches!(t, Training::Failed(_))));
     }
     let trainings = training::run_all(&jobs, &data, &args.out, args.resume, "training");
     let context = Context {
@@ -193,7 +211,8 @@ fn chosen(catalogue: &Catalogue, args: &Args) -> Result<Vec<(String, Experiment,
         };
         let mut plan = plan.clone();
         if !args.methods.is_empty() {
-            for method in &args.methods {
+            let named = !args.only.is_empty();
+            for method in args.methods.iter().filter(|_| named) {
                 if !plan.methods.contains(method) {
                     let known = plan.methods.join(", ");
                     return Err(Error::Usage(format!(
@@ -202,11 +221,17 @@ fn chosen(catalogue: &Catalogue, args: &Args) -> Result<Vec<(String, Experiment,
                 }
             }
             plan.methods.retain(|m| args.methods.contains(m));
+            if plan.methods.is_empty() {
+                continue;
+            }
         }
         chosen.push((id.clone(), experiment.clone(), plan));
     }
     if chosen.is_empty() {
-        return Err(Error::Usage(format!("no experiment has a profile {:?}", args.profile)));
+        return Err(Error::Usage(format!(
+            "no experiment has a profile {:?} and the methods asked for",
+            args.profile
+        )));
     }
     Ok(chosen)
 }

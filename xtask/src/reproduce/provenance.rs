@@ -22,7 +22,8 @@ pub(crate) fn collect(profile: &str, data: &Data, seeds: &[u64]) -> BTreeMap<Str
 }
 
 fn git(args: &[&str]) -> Option<String> {
-    let output = Command::new("git").args(args).output().ok()?;
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let output = Command::new("git").arg("-C").arg(root).args(args).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     (output.status.success()).then(|| text.trim().to_owned())
 }
@@ -32,7 +33,8 @@ fn commit() -> String {
         return "unknown (not in a git checkout)".into();
     };
     // A run whose code differs from the commit must not pass as that commit's.
-    let sources = ["status", "--porcelain", "--", "crates", "xtask", "Cargo.lock", "Cargo.toml"];
+    let sources =
+        ["status", "--porcelain", "--", "crates", "xtask", "Cargo.lock", "Cargo.toml", ".cargo"];
     match git(&sources) {
         Some(changes) if changes.is_empty() => commit,
         _ => format!("{commit} with uncommitted changes"),

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::config::Method;
 use super::data::Data;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::progress::Progress;
 
 /// Steps between checkpoints within an epoch.
@@ -39,8 +39,18 @@ pub(crate) struct Trained {
     pub(crate) chip: Chip,
 }
 
-/// All trainings of a run by job key and seed; a training that failed keeps its reason.
-pub(crate) type Trainings = BTreeMap<(String, u64), Result<Trained, String>>;
+/// How a training ended.
+pub(crate) enum Training {
+    /// With a network.
+    Done(Box<Trained>),
+    /// Loss or gradients stopped being numbers: a finding about the method.
+    Diverged(String),
+    /// For a reason that says nothing about the method (a full disk, a damaged file).
+    Failed(String),
+}
+
+/// All trainings of a run by job key and seed.
+pub(crate) type Trainings = BTreeMap<(String, u64), Training>;
 
 impl Job {
     /// Work of the training, in evaluations of gradients.
@@ -52,8 +62,8 @@ impl Job {
 
     /// Identifies everything that the result depends on.
     fn fingerprint(&self, data: &Data) -> Result<String> {
-        let recipe = serde_json::to_string(&self.method.recipe)
-            .map_err(|e| crate::error::Error::Usage(e.to_string()))?;
+        let recipe =
+            serde_json::to_string(&self.method.recipe).map_err(|e| Error::Usage(e.to_string()))?;
         let version = env!("CARGO_PKG_VERSION");
         let text = format!("{version}\n{recipe}\n{}\n{}", data.name, self.seed);
         let hash = Sha256::digest(text.as_bytes());
@@ -84,6 +94,10 @@ impl Job {
     ) -> Result<Trained> {
         let folder = self.folder(out, data)?;
         let checkpoint = folder.join("checkpoint.safetensors");
+        if checkpoint.exists() && !resume {
+            let folder = folder.display();
+            progress.say(&format!("starting afresh; --resume would have continued {folder}"));
+        }
         let model = self.model()?;
         let seed = Seed::new(self.seed).child("training");
         let recipe = &self.method.recipe;
@@ -123,8 +137,8 @@ impl Job {
     }
 
     fn metadata(&self, data: &Data) -> Result<BTreeMap<String, String>> {
-        let recipe = serde_json::to_string(&self.method.recipe)
-            .map_err(|e| crate::error::Error::Usage(e.to_string()))?;
+        let recipe =
+            serde_json::to_string(&self.method.recipe).map_err(|e| Error::Usage(e.to_string()))?;
         let entries = [
             ("method", self.method.label.clone()),
             ("seed", self.seed.to_string()),
@@ -183,7 +197,7 @@ impl Observer for Bar<'_> {
         if let Some(last) = history.last() {
             let accuracy = last.metrics.get("accuracy_running").copied().unwrap_or(f64::NAN);
             self.progress.say(&format!(
-                "{}: epoch {} loss {:.4} accuracy {accuracy:.2} % ({:.1} s)",
+                "{}: epoch {} loss {:.4} accuracy {accuracy:.2} % (running statistics) in {:.1} s",
                 self.label,
                 last.epoch + 1,
                 last.train_loss,
@@ -208,13 +222,23 @@ pub(crate) fn run_all(
     let mut trainings = Trainings::new();
     for job in jobs {
         let result = job.run(data, out, resume, &mut progress, done);
-        if let Err(error) = &result {
-            progress.say(&format!("{} seed {}: {error}", job.key, job.seed));
-        }
+        let training = match result {
+            Ok(trained) => Training::Done(Box::new(trained)),
+            Err(error) => {
+                progress.say(&format!("{} seed {}: {error}", job.key, job.seed));
+                match error {
+                    Error::Train(pnn_train::Error::NotFinite { .. }) => {
+                        Training::Diverged(error.to_string())
+                    }
+                    other => Training::Failed(other.to_string()),
+                }
+            }
+        };
         done += job.cost(data);
-        trainings.insert((job.key.clone(), job.seed), result.map_err(|e| e.to_string()));
+        trainings.insert((job.key.clone(), job.seed), training);
     }
-    progress.finish(&format!("{} trainings", jobs.len()));
+    let finished = trainings.values().filter(|t| matches!(t, Training::Done(_))).count();
+    progress.finish(&format!("{finished} of {} trainings finished", jobs.len()));
     trainings
 }
 

@@ -1,16 +1,17 @@
 //! Tuning: each listed setting is trained on the training images but the last, judged on those, and
 //! the best is kept for the real runs. The test set is never looked at.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use pnn_data::Normalisation;
-use pnn_eval::sweep::{on_port, sweep};
 use pnn_eval::{BatchNormMode, Cell, Column, Evaluator, Section, Table};
 
+use super::analysis::against_temperature;
 use super::config::Profile;
 use super::data::Data;
-use super::training::{Job, run_all};
-use crate::error::Result;
+use super::training::{Job, Training, run_all};
+use crate::error::{Error, Result};
 
 /// Temperatures in K over which a setting's accuracy is averaged, with running statistics.
 const KELVIN: [f64; 5] = [-2.0, -1.0, 0.0, 1.0, 2.0];
@@ -28,15 +29,10 @@ pub(crate) fn tune(
     let mut jobs = Vec::new();
     for key in wanted {
         let method = &profile.methods[key];
-        let Some(tune) = &method.tune else { continue };
-        for value in &tune.values {
-            let method =
-                method.with_setting(&tune.setting, *value).map_err(crate::error::Error::Usage)?;
-            jobs.push((
-                key.clone(),
-                *value,
-                Job { key: format!("tune-{key}-{value}"), method, seed: 0 },
-            ));
+        for (number, settings) in method.tune.iter().enumerate() {
+            let method = method.with_settings(settings).map_err(Error::Usage)?;
+            let job = Job { key: format!("tune-{key}-{}", number + 1), method, seed: 0 };
+            jobs.push((key.clone(), settings.clone(), job));
         }
     }
     if jobs.is_empty() {
@@ -56,56 +52,44 @@ pub(crate) fn tune(
         vec![
             Column::text("method"),
             Column::text("setting"),
-            Column::number("value", 4),
             Column::percent("accuracy", 2),
             Column::text("chosen"),
         ],
     )?;
-    let mut best: std::collections::BTreeMap<String, (f64, f64)> =
-        std::collections::BTreeMap::new();
+    let mut best: BTreeMap<&String, (usize, f64)> = BTreeMap::new();
     let mut scores = Vec::new();
-    for (key, value, job) in &jobs {
+    for (number, (key, _, job)) in jobs.iter().enumerate() {
         let score = match &trainings[&(job.key.clone(), 0)] {
-            Ok(trained) => {
+            Training::Done(run) => {
+                let drift = (layers.as_slice(), NM_PER_KELVIN);
+                let (model, chip) = (&run.model, &run.chip);
                 let points =
-                    sweep(&trained.model, &evaluator, &tuning.test, &KELVIN, 1, &|kelvin, _| {
-                        on_port(
-                            &trained.model,
-                            "resonance_shift_nm",
-                            &layers,
-                            kelvin * NM_PER_KELVIN,
-                        )
-                    })?;
+                    against_temperature(model, chip, &evaluator, &tuning.test, &KELVIN, drift)?;
                 Some(points.iter().map(|p| p.mean).sum::<f64>() / points.len() as f64)
             }
-            Err(_) => None,
+            Training::Diverged(_) => None,
+            Training::Failed(reason) => return Err(Error::Usage(format!("{}: {reason}", job.key))),
         };
         scores.push(score);
         if let Some(score) = score
             && best.get(key).is_none_or(|(_, known)| score > *known)
         {
-            best.insert(key.clone(), (*value, score));
+            best.insert(key, (number, score));
         }
     }
-    for ((key, value, job), score) in jobs.iter().zip(&scores) {
-        let setting =
-            profile.methods[key].tune.as_ref().map_or("", |t| t.setting.as_str()).to_owned();
-        let chosen = best.get(key).is_some_and(|(best, _)| best == value);
+    for (number, ((key, settings, job), score)) in jobs.iter().zip(&scores).enumerate() {
+        let setting: Vec<_> =
+            settings.iter().map(|(path, value)| format!("{path} = {value}")).collect();
+        let chosen = best.get(key).is_some_and(|(best, _)| *best == number);
         table.push(vec![
             Cell::Text(job.method.label.clone()),
-            Cell::Text(setting),
-            Cell::Number(*value),
+            Cell::Text(setting.join(", ")),
             score.map_or_else(|| Cell::Text("diverged".into()), |s| Cell::Number(s / 100.0)),
             Cell::Text(if chosen { "yes" } else { "" }.into()),
         ])?;
     }
-    for (key, (value, _)) in best {
-        if let Some(method) = profile.methods.get_mut(&key)
-            && let Some(tune) = method.tune.clone()
-        {
-            *method =
-                method.with_setting(&tune.setting, value).map_err(crate::error::Error::Usage)?;
-        }
+    for (key, (number, _)) in best {
+        profile.methods.insert(key.clone(), jobs[number].2.method.clone());
     }
     Ok(Some(
         Section::new("Tuning")

@@ -9,7 +9,7 @@ mod schedule;
 
 use std::collections::BTreeMap;
 
-pub use rule::{Adam, AdamW, Rule, Sgd};
+pub use rule::{Adam, Rule, Sgd, adamw};
 pub use sam::{Asam, Ascent, Sam, SharpnessAware};
 pub use schedule::Schedule;
 

@@ -183,8 +183,14 @@ pub struct Adam {
     second: Vec<Option<Tensor>>,
 }
 
-/// Adam with decoupled weight decay; see [`Adam::decoupled`].
-pub type AdamW = Adam;
+/// `AdamW` (Loshchilov and Hutter, 2019) with PyTorch's default decay of 0.01; for another one see
+/// [`Adam::decoupled`].
+///
+/// # Errors
+/// If the rate is negative or not finite.
+pub fn adamw(rate: f64) -> Result<Adam> {
+    Adam::new(rate)?.decoupled(0.01)
+}
 
 impl Adam {
     /// PyTorch's defaults: betas 0.9 and 0.999, eps 1e-8, no weight decay.

@@ -12,8 +12,14 @@ use super::heater::Heater;
 use super::transfer::{Inverse, Lorentzian, Slope, TransferFunction, Weight};
 use crate::Result;
 
-/// Deviation port: shift of the resonances in nm, added to the detuning (outputs, inputs, ...).
-/// Fabrication spread, ambient drift and DAC rounding enter here.
+/// Deviation port: shift in nm, added to the detuning (outputs, inputs, ...). Fabrication spread,
+/// ambient drift and DAC rounding enter here.
+///
+/// The sign is that of the published code: the detuning is the distance of resonance and laser on
+/// the branch that training uses, and warming adds to it. In the figures' convention `x = 4 - I` a
+/// heater's current takes away from it instead. On one physical ring both move the resonance to the
+/// red, so with banks set by current read "warming" as the side of the laser on which that branch
+/// lies, or give the drift the other sign.
 pub const RESONANCE_SHIFT_NM: &str = "resonance_shift_nm";
 /// Deviation port of banks that are set by currents: error of the current in mA.
 pub const CURRENT_ERROR_MA: &str = "current_error_ma";

@@ -42,7 +42,7 @@ pub(super) fn analyse(spec: &Curves, plan: &Plan, context: &Context<'_>) -> Resu
             (0..epochs).map(|e| ((e + 1) as f64, mean(e, value))).collect()
         };
         loss.push(LineSeries::new(&label, curve(&|record| record.train_loss)));
-        accuracy.push(LineSeries::new(&label, curve(&metric("accuracy_running"))));
+        accuracy.push(LineSeries::new(&label, curve(&metric("accuracy_batch"))));
         let last = |name: &'static str| -> Vec<f64> {
             runs.iter().filter_map(|run| run.history.last().map(metric(name))).collect()
         };
@@ -90,7 +90,7 @@ pub(super) fn analyse(spec: &Curves, plan: &Plan, context: &Context<'_>) -> Resu
                 &Axis::linear("accuracy").unit("%"),
                 &accuracy,
             )?,
-            "No drift, running statistics; the paper's with batch statistics.".into(),
+            "No drift, batch statistics, as the paper's.".into(),
         ),
     ];
     let (Some(method), Some(baseline)) = (finals.get(&spec.method), finals.get(&spec.baseline))

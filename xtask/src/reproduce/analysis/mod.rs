@@ -18,7 +18,7 @@ use pnn_train::LeNet5;
 
 use super::config::{Analysis, Experiment, Plan, Profile, View};
 use super::data::Data;
-use super::training::{Trained, Trainings};
+use super::training::{Trained, Training, Trainings};
 use crate::error::{Error, Result};
 
 pub(super) use sensitivity::variants;
@@ -112,11 +112,19 @@ impl Context<'_> {
     /// The trained networks of a method, one for each seed.
     fn trained(&self, key: &str) -> Result<Vec<&Trained>> {
         let of_seed = |seed: &u64| match self.trainings.get(&(key.to_owned(), *seed)) {
-            Some(Ok(trained)) => Ok(trained),
-            Some(Err(reason)) => Err(Error::Usage(format!("{key}, seed {seed}: {reason}"))),
+            Some(Training::Done(trained)) => Ok(trained.as_ref()),
+            Some(Training::Diverged(reason) | Training::Failed(reason)) => {
+                Err(Error::Usage(format!("{key}, seed {seed}: {reason}")))
+            }
             None => Err(Error::Usage(format!("{key}, seed {seed} was not trained"))),
         };
         self.profile.seeds.iter().map(of_seed).collect()
+    }
+
+    /// Whether a training of the method diverged.
+    fn diverged(&self, key: &str) -> bool {
+        let of_seed = |seed: &u64| self.trainings.get(&(key.to_owned(), *seed));
+        self.profile.seeds.iter().filter_map(of_seed).any(|t| matches!(t, Training::Diverged(_)))
     }
 
     fn label(&self, key: &str) -> String {
@@ -141,7 +149,7 @@ impl Context<'_> {
 }
 
 /// Accuracy of a network on its chip at each temperature: the layers' resonances shift alike.
-fn against_temperature(
+pub(super) fn against_temperature(
     model: &LeNet5,
     chip: &Chip,
     evaluator: &Evaluator<'_>,

@@ -92,7 +92,10 @@ fn rows(key: &str, spec: &Sensitivity, view: &View, context: &Context<'_>) -> Re
     let evaluator = context.evaluator(view);
     let of = |rho: &f64| -> Result<Row> {
         let key = variant_key(key, *rho);
-        let Ok(runs) = context.trained(&key) else { return Ok(None) };
+        if context.diverged(&key) {
+            return Ok(None);
+        }
+        let runs = context.trained(&key)?;
         let (mut clean, mut drifted) = (Vec::new(), Vec::new());
         for run in runs {
             let kelvin = [0.0, spec.kelvin];
@@ -108,7 +111,7 @@ fn rows(key: &str, spec: &Sensitivity, view: &View, context: &Context<'_>) -> Re
     spec.rho.iter().map(of).collect()
 }
 
-/// Small radii must agree with the smallest within a point, large ones must fall by more than five.
+/// Small radii must agree with the smallest, large ones must fall; by how much is in the spec.
 fn judge(spec: &Sensitivity, rows: &[Row]) -> (Verdict, String) {
     let Some(Some((smallest, _))) = rows.first() else {
         return (Verdict::NotTested, "The training with the smallest rho failed.".into());
@@ -119,12 +122,12 @@ fn judge(spec: &Sensitivity, rows: &[Row]) -> (Verdict, String) {
     for (rho, row) in spec.rho.iter().zip(rows).skip(1) {
         let lost =
             row.as_ref().map_or(100.0, |(clean, _)| 100.0 * (smallest.estimate - clean.estimate));
-        if *rho <= 1.0 && lost > 1.0 {
+        if *rho <= 1.0 && lost > spec.small_loses_at_most {
             small_holds = false;
             words.push(format!("rho {rho} loses {lost:.1} points"));
         }
         if *rho >= 10.0 {
-            large_falls &= lost > 5.0;
+            large_falls &= lost >= spec.large_loses_at_least;
             let got =
                 row.as_ref().map_or_else(|| "diverges".to_owned(), |(clean, _)| percent(clean));
             words.push(format!("rho {rho} gives {got}"));
@@ -135,5 +138,9 @@ fn judge(spec: &Sensitivity, rows: &[Row]) -> (Verdict, String) {
         (false, false) => Verdict::DoesNotHold,
         _ => Verdict::HoldsInPart,
     };
-    (verdict, format!("Clean accuracy: {}.", words.join(", ")))
+    let limits = format!(
+        "up to 1 may lose {} points, from 10 on must lose {}",
+        spec.small_loses_at_most, spec.large_loses_at_least
+    );
+    (verdict, format!("Clean accuracy, batch statistics ({limits}): {}.", words.join(", ")))
 }
