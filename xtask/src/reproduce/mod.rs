@@ -110,6 +110,15 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     if let Some(seeds) = args.seeds {
         profile.seeds = (0..seeds).collect();
     }
+    if let Some(method) = args.methods.iter().find(|m| !profile.methods.contains_key(*m)) {
+        let known: Vec<_> = profile.methods.keys().map(String::as_str).collect();
+        let line = format!(
+            "profile {} has no method {method:?}; there is {}",
+            args.profile,
+            known.join(", ")
+        );
+        return Err(Error::Usage(line));
+    }
     let experiments = chosen(&catalogue, args)?;
     let (data, line) = Data::load(profile.data, args.data.as_ref())?;
     if let Some(line) = line {
@@ -272,8 +281,16 @@ fn report(
     tuned: Option<Section>,
 ) -> Result<bool> {
     let mut report = Report::new(format!("Physical neural networks: the {} profile", args.profile));
-    let provenance =
+    let mut provenance =
         provenance::collect(args.profile.as_str(), context.data, &context.profile.seeds);
+    if args.resume {
+        // A finished training is taken over as it is, whichever commit made it.
+        let line = format!(
+            "continued or taken over from earlier runs in {} (--resume)",
+            args.out.display()
+        );
+        provenance.insert("trainings".into(), line);
+    }
     for (key, value) in &provenance {
         report = report.provenance(key, value);
     }
