@@ -1,6 +1,6 @@
 //! What CI runs, and what a developer runs before a commit.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         let example = ["run", "--package", package, "--example", example];
         cargo("example", &example, &[])?;
     }
-    if Path::new(REFERENCE).exists() {
+    if root().join(REFERENCE).exists() {
         let replay = ["xtask", "replay", "--manifest", REFERENCE, "--data", "../shared/data"];
         cargo("replay", &replay, &[])?;
     } else {
@@ -60,11 +60,17 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     Ok(true)
 }
 
+/// The root of the workspace, wherever the command was given.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
 fn cargo(what: &str, args: &[&str], environment: &[(&str, &str)]) -> Result<()> {
     println!("ci: {what}: cargo {}", args.join(" "));
     let started = Instant::now();
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(args)
+        .current_dir(root())
         .envs(environment.iter().copied())
         .status()
         .map_err(|e| Error::Usage(format!("cannot start cargo: {e}")))?;
