@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, read_text};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -50,6 +50,9 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         let example = ["run", "--package", package, "--example", example];
         cargo("example", &example, &[])?;
     }
+    let reproduce = ["xtask", "reproduce", "--only", "fig2e,fig2h", "--out", "target/ci-reproduce"];
+    cargo("reproduce", &reproduce, &[])?;
+    clean_accuracy(&root().join("target/ci-reproduce/results.json"))?;
     if root().join(REFERENCE).exists() {
         let replay = ["xtask", "replay", "--manifest", REFERENCE, "--data", "../shared/data"];
         cargo("replay", &replay, &[])?;
@@ -63,6 +66,24 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
 /// The root of the workspace, wherever the command was given.
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// BP and SAT must both reach 95 % on the held-out digits: if they do not, training is broken.
+fn clean_accuracy(results: &Path) -> Result<()> {
+    let malformed = |reason: &str| Error::File { path: results.to_owned(), reason: reason.into() };
+    let json: serde_json::Value =
+        serde_json::from_str(&read_text(results)?).map_err(|e| malformed(&e.to_string()))?;
+    let rows = json["experiments"]["fig2e"]["tables"][0]["rows"].as_array();
+    let rows = rows.filter(|rows| rows.len() == 2).ok_or_else(|| malformed("not two methods"))?;
+    for row in rows {
+        let accuracy = row["accuracy, running statistics (%)"]["estimate"].as_f64();
+        if !accuracy.is_some_and(|percent| percent >= 95.0) {
+            let reason =
+                format!("{}: clean accuracy {accuracy:?} %, at least 95 is needed", row["method"]);
+            return Err(malformed(&reason));
+        }
+    }
+    Ok(())
 }
 
 fn cargo(what: &str, args: &[&str], environment: &[(&str, &str)]) -> Result<()> {
