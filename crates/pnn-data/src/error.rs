@@ -106,9 +106,9 @@ pub enum Error {
         held_out: usize,
     },
 
-    /// A tensor could not be built, or a file not written.
+    /// A tensor could not be built.
     #[error(transparent)]
-    Core(#[from] pnn_core::Error),
+    Core(pnn_core::Error),
 
     /// Another process is downloading the same file.
     #[cfg(feature = "download")]
@@ -188,6 +188,15 @@ fn list(failures: &[MirrorFailure]) -> String {
 
 /// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl From<pnn_core::Error> for Error {
+    fn from(error: pnn_core::Error) -> Self {
+        match error {
+            pnn_core::Error::Io { path, source } => Self::Io { path, source },
+            other => Self::Core(other),
+        }
+    }
+}
 
 impl From<pnn_core::candle_core::Error> for Error {
     fn from(error: pnn_core::candle_core::Error) -> Self {

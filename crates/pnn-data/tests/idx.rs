@@ -180,10 +180,12 @@ fn incomplete_and_mismatched_sets_are_errors() {
 fn unreadable_files_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let absent = folder.path().join("absent");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "in the way of a folder").unwrap();
     for result in [
         idx::read_images(&absent).map(|_| ()),
         idx::read_labels(folder.path(), 10).map(|_| ()),
-        idx::write_labels(absent.join("below"), &[1]),
+        idx::write_labels(file.join("below"), &[1]),
     ] {
         let error = result.unwrap_err();
         assert!(matches!(&error, Error::Io { path, .. } if path.starts_with(folder.path())));

@@ -262,8 +262,8 @@ mod tests {
         let path = folder.path().join("report.html");
         Report::new("a & b").write(&path).unwrap();
         assert!(std::fs::read_to_string(&path).unwrap().contains("<h1>a &amp; b</h1>"));
-        let error = Report::new("t").write(folder.path().join("no/r.html")).unwrap_err();
-        assert!(error.to_string().contains("r.html"));
+        let error = Report::new("t").write(path.join("below-a-file.html")).unwrap_err();
+        assert!(error.to_string().contains("below-a-file.html"));
     }
 
     proptest! {
