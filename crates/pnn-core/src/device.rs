@@ -149,7 +149,7 @@ impl Deviations {
     /// If the two do not broadcast.
     pub fn add(&mut self, port: &str, value: &Tensor) -> Result<()> {
         let sum = match self.0.get(port) {
-            Some(old) => old.broadcast_add(value)?,
+            Some(old) => (old + value)?,
             None => value.clone(),
         };
         self.0.insert(port.to_owned(), sum);
@@ -175,7 +175,7 @@ impl Deviations {
         let Some(value) = self.0.get(port) else {
             return Ok(false);
         };
-        if value.track_op() {
+        if value.is_tracked() {
             return Ok(true);
         }
         let magnitude = value.abs()?.sum_all()?.to_dtype(crate::DType::F64)?.to_scalar::<f64>()?;
@@ -192,7 +192,7 @@ impl Deviations {
             return Ok(value.clone());
         }
         let deviation = self.0[port].to_dtype(value.dtype())?;
-        let shifted = value.broadcast_add(&deviation)?;
+        let shifted = (value + &deviation)?;
         if shifted.dims() == value.dims() {
             Ok(shifted)
         } else {

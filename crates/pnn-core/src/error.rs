@@ -6,10 +6,6 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A tensor operation failed (shapes, dtypes, storage).
-    #[error("tensor operation: {0}")]
-    Tensor(#[from] candle_core::Error),
-
     /// A tensor has another shape than the operation needs.
     #[error("{what} has shape {got:?}, but {want} is needed")]
     Shape {
@@ -97,7 +93,7 @@ impl Error {
     }
 
     /// The shape of `tensor` is not `want`.
-    pub fn shape(what: &str, tensor: &candle_core::Tensor, want: impl Into<String>) -> Self {
+    pub fn shape(what: &str, tensor: &crate::Tensor, want: impl Into<String>) -> Self {
         Self::Shape { what: what.to_owned(), got: tensor.dims().to_vec(), want: want.into() }
     }
 }

@@ -10,11 +10,10 @@ pub mod optim;
 pub mod params;
 pub mod seed;
 pub mod store;
+pub mod tensor;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use candle_core;
-pub use candle_core::{DType, Device, Tensor, Var};
 pub use device::{
     Bounds, Chip, Control, ControlSpec, Controls, DeviationPort, Deviations, Drive, Hardware,
     Passivity, PhysicalLayer, PortShape, Twin,
@@ -23,3 +22,4 @@ pub use error::{Error, Result};
 pub use model::{Counters, Counts, InSilico, InSitu, Lab, Mode, Model, Pass, Physical, Truth};
 pub use params::{Gradients, ParamSet, Parameter};
 pub use seed::Seed;
+pub use tensor::{DType, Tensor, Var};

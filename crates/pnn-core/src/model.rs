@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::device::{Chip, Controls, Deviations, Hardware, PhysicalLayer};
 use crate::ops::{add_bias, straight_through};
-use crate::params::{ParamSet, Parameter, value_of};
+use crate::params::{ParamSet, Parameter};
 use crate::{DType, Error, Result, Seed, Tensor, Var};
 
 /// How layers with more than one behaviour act. There is no default: every call says it.
@@ -196,9 +196,9 @@ impl Physical {
                 let what = format!("initial {}.{}", name, control.name);
                 return Err(Error::shape(&what, value, format!("{:?}", control.shape)));
             }
-            controls.insert(control.name.to_owned(), Var::from_tensor(&value.contiguous()?)?);
+            controls.insert(control.name.to_owned(), Var::new(&value));
         }
-        let bias = bias.map(|b| Var::from_tensor(&b)).transpose()?;
+        let bias = bias.as_ref().map(Var::new);
         Ok(Self { name, device, controls, bias })
     }
 
@@ -217,7 +217,7 @@ impl Physical {
     /// The present settings, as nodes of the gradient graph.
     #[must_use]
     pub fn controls(&self) -> Controls {
-        self.controls.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect()
+        self.controls.iter().map(|(name, var)| (name.clone(), var.tensor())).collect()
     }
 
     /// Controls as `layer.control` with the bounds of the device, and `layer.bias`.
@@ -244,7 +244,7 @@ impl Physical {
     pub fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         let y = pass.truth.run(&self.name, self.device.as_ref(), x, &self.controls())?;
         match &self.bias {
-            Some(bias) => add_bias(&y, bias.as_tensor()),
+            Some(bias) => add_bias(&y, &bias.tensor()),
             None => Ok(y),
         }
     }
@@ -275,7 +275,7 @@ pub trait Model {
 /// Copies of all parameters and buffers by name: what a checkpoint keeps of a model.
 pub fn model_state(model: &dyn Model) -> BTreeMap<String, Tensor> {
     let mut state = model.parameters().named();
-    state.extend(model.buffers().into_iter().map(|(name, var)| (name, value_of(&var))));
+    state.extend(model.buffers().into_iter().map(|(name, var)| (name, var.value())));
     state
 }
 

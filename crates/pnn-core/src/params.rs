@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::backprop::GradStore;
-
 use crate::device::Bounds;
-use crate::ops::real::{dispatch, with_elements};
+use crate::ops::{Real, dispatch, multiversion};
+use crate::tensor::GradStore;
 use crate::{Error, Result, Tensor, Var};
 
 /// A trainable tensor.
@@ -73,7 +72,7 @@ impl ParamSet {
     /// # Errors
     /// If memory cannot be copied.
     pub fn snapshot(&self) -> Result<Vec<Tensor>> {
-        self.0.iter().map(|p| Ok(p.var.as_tensor().copy()?.detach())).collect()
+        self.0.iter().map(|p| Ok(p.var.value())).collect()
     }
 
     /// Writes values back, bit for bit.
@@ -96,7 +95,7 @@ impl ParamSet {
         self.check_count("displacements", by.len())?;
         for (parameter, by) in self.0.iter().zip(by) {
             if let Some(by) = by {
-                parameter.var.set(&(parameter.var.as_tensor() + by)?.detach())?;
+                parameter.var.set(&(parameter.var.value() + by)?)?;
             }
         }
         Ok(())
@@ -108,9 +107,8 @@ impl ParamSet {
     /// If memory cannot be written.
     pub fn clamp_to_bounds(&self) -> Result<()> {
         for parameter in self.0.iter().filter(|p| p.bounds.is_bounded()) {
-            let clamped = parameter.var.as_tensor().detach();
-            let clamped = clamped.clamp(parameter.bounds.low, parameter.bounds.high)?;
-            parameter.var.set(&clamped)?;
+            let crate::device::Bounds { low, high } = parameter.bounds;
+            parameter.var.set(&parameter.var.value().clamp(low, high)?)?;
         }
         Ok(())
     }
@@ -118,7 +116,7 @@ impl ParamSet {
     /// The gradients of all parameters out of a backward pass.
     #[must_use]
     pub fn gradients(&self, store: &GradStore) -> Gradients {
-        Gradients(self.0.iter().map(|p| store.get(p.var.as_tensor()).map(Tensor::detach)).collect())
+        Gradients(self.0.iter().map(|p| store.get(&p.var.tensor()).cloned()).collect())
     }
 
     fn check_count(&self, what: &str, count: usize) -> Result<()> {
@@ -133,7 +131,7 @@ impl ParamSet {
     /// Copies of the values by name, for a checkpoint.
     #[must_use]
     pub fn named(&self) -> BTreeMap<String, Tensor> {
-        self.0.iter().map(|p| (p.name.clone(), value_of(&p.var))).collect()
+        self.0.iter().map(|p| (p.name.clone(), p.var.value())).collect()
     }
 
     /// Sets every parameter from a map by name, or none of them.
@@ -151,20 +149,13 @@ impl ParamSet {
                 let want = format!("{:?}", parameter.var.dims());
                 return Err(Error::shape(&parameter.name, value, want));
             }
-            set.push((&parameter.var, value.to_dtype(parameter.var.dtype())?.contiguous()?));
+            set.push((&parameter.var, value.to_dtype(parameter.var.dtype())?));
         }
         for (var, value) in set {
             var.set(&value)?;
         }
         Ok(())
     }
-}
-
-/// A copy of a variable's value. `Var::set` writes in place, so a tensor that shares the memory
-/// would change with the next step. (A copy fails on no memory of the CPU.)
-pub(crate) fn value_of(var: &Var) -> Tensor {
-    let value = var.as_tensor().detach();
-    value.copy().unwrap_or(value)
 }
 
 /// One gradient for each parameter of a [`ParamSet`], in its order; `None` where the loss does
@@ -210,8 +201,26 @@ pub fn global_norm(tensors: &[Option<Tensor>]) -> Result<f64> {
 }
 
 fn sum_of_squares(tensor: &Tensor) -> Result<f64> {
-    use crate::ops::real::Real;
-    Ok(dispatch!(tensor.dtype(), T => with_elements::<T, _>(&[tensor], |s| {
-        Ok(s[0].iter().map(|v| v.f64() * v.f64()).sum::<f64>())
-    }))?)
+    dispatch!(tensor.dtype(), T => {
+        let values = tensor.elements::<T>()?;
+        Ok(squares(values))
+    })
+}
+
+multiversion! {
+    /// The sum of squares in f64, in eight interleaved accumulators.
+    fn squares[T: Real](values: &[T]) -> f64 {
+        let mut lanes = [0.0; 8];
+        let blocks = values.chunks_exact(8);
+        let rest = blocks.remainder();
+        for block in blocks {
+            for (lane, v) in lanes.iter_mut().zip(block) {
+                *lane += v.f64() * v.f64();
+            }
+        }
+        for (lane, v) in lanes.iter_mut().zip(rest) {
+            *lane += v.f64() * v.f64();
+        }
+        lanes.iter().sum()
+    }
 }

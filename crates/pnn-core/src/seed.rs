@@ -9,7 +9,7 @@ use rand_chacha::rand_core::SeedableRng;
 use rand_distr::Distribution;
 use sha2::{Digest, Sha256};
 
-use crate::{DType, Device, Result, Tensor};
+use crate::{DType, Result, Tensor};
 
 /// A node of the seed tree.
 ///
@@ -73,7 +73,7 @@ impl Seed {
         let mut rng = self.rng();
         let values: Vec<f64> =
             (0..shape.iter().product::<usize>()).map(|_| distribution.sample(&mut rng)).collect();
-        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?)
+        Ok(Tensor::from_vec(values, shape)?.to_dtype(dtype)?)
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
-use crate::{DType, Device, Error, Result, Tensor};
+use crate::{DType, Error, Result, Tensor};
 
 /// Writes a file so that a reader sees the old content or the new, never a part: into a temporary
 /// file in the same folder, synced, then renamed, then the folder synced.
@@ -62,11 +62,6 @@ pub fn save(
             DType::F32 => (Dtype::F32, bytes(&flat.to_vec1::<f32>()?, |v| v.to_le_bytes())),
             DType::F64 => (Dtype::F64, bytes(&flat.to_vec1::<f64>()?, |v| v.to_le_bytes())),
             DType::U32 => (Dtype::U32, bytes(&flat.to_vec1::<u32>()?, |v| v.to_le_bytes())),
-            other => {
-                return Err(format(format!(
-                    "tensor {name:?} is {other:?}, storable are F32, F64, U32"
-                )));
-            }
         };
         buffers.push((name, dtype, tensor.dims().to_vec(), bytes));
     }
@@ -105,9 +100,9 @@ pub fn load(path: &Path) -> Result<Stored> {
     for (name, view) in file.tensors() {
         let (shape, data) = (view.shape(), view.data());
         let tensor = match view.dtype() {
-            Dtype::F32 => Tensor::from_vec(values(data, f32::from_le_bytes), shape, &Device::Cpu)?,
-            Dtype::F64 => Tensor::from_vec(values(data, f64::from_le_bytes), shape, &Device::Cpu)?,
-            Dtype::U32 => Tensor::from_vec(values(data, u32::from_le_bytes), shape, &Device::Cpu)?,
+            Dtype::F32 => Tensor::from_vec(values(data, f32::from_le_bytes), shape)?,
+            Dtype::F64 => Tensor::from_vec(values(data, f64::from_le_bytes), shape)?,
+            Dtype::U32 => Tensor::from_vec(values(data, u32::from_le_bytes), shape)?,
             _ => continue,
         };
         tensors.insert(name, tensor);
@@ -130,9 +125,8 @@ mod tests {
     use super::*;
 
     fn example() -> Stored {
-        let tensor =
-            Tensor::new(&[[1.5f32, -0.0], [f32::MIN_POSITIVE, 3.0]], &Device::Cpu).unwrap();
-        let steps = Tensor::new(&[3u32, 4], &Device::Cpu).unwrap();
+        let tensor = Tensor::new(&[[1.5f32, -0.0], [f32::MIN_POSITIVE, 3.0]]).unwrap();
+        let steps = Tensor::new(&[3u32, 4]).unwrap();
         let metadata = [("seed", "7"), ("epoch", "2")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         ([("a".into(), tensor), ("steps".into(), steps)].into(), metadata.into())
     }

@@ -17,10 +17,10 @@ fn backward(
     f: impl Fn(&[Tensor]) -> Result<Tensor>,
 ) -> (Tensor, Vec<Tensor>) {
     let vars: Vec<Var> = inputs.iter().map(|t| var(t)).collect();
-    let nodes: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
+    let nodes: Vec<Tensor> = vars.iter().map(|v| v.tensor()).collect();
     let y = f(&nodes).unwrap();
     let store = (&y * g).unwrap().sum_all().unwrap().backward().unwrap();
-    let gradient = |v: &Var| store.get(v.as_tensor()).unwrap().clone();
+    let gradient = |v: &Var| store.get(&v.tensor()).unwrap().clone();
     (y.detach(), vars.iter().map(gradient).collect())
 }
 
@@ -118,7 +118,7 @@ fn batch_norm() {
                     let rows = x.transpose(0, 1).unwrap().flatten_from(1).unwrap();
                     let rows = rows.to_dtype(DType::F64).unwrap();
                     let n = rows.dim(1).unwrap() as f64;
-                    (rows.var(1).unwrap() * ((n - 1.0) / n)).unwrap()
+                    (common::variance(&rows.t().unwrap()) * ((n - 1.0) / n)).unwrap()
                 } else {
                     golden.get(&format!("{name}/variance2"), DType::F64)
                 };
@@ -127,25 +127,25 @@ fn batch_norm() {
                 let deviation = deviation.max(1e-5f64.sqrt());
                 let tolerance = norm_tolerance(&x, &weight, &g, dtype, deviation);
                 let node = var(&x);
-                let y = layer.forward(node.as_tensor(), mode).unwrap();
+                let y = layer.forward(&node.tensor(), mode).unwrap();
                 let store = (&y * &g).unwrap().sum_all().unwrap().backward().unwrap();
                 near(&format!("{phase}/y"), &y, tolerance.forward);
-                near(&format!("{phase}/dx"), store.get(node.as_tensor()).unwrap(), tolerance.dx);
+                near(&format!("{phase}/dx"), store.get(&node.tensor()).unwrap(), tolerance.dx);
                 for (p, tolerance) in layer.parameters().zip([
                     tolerance.dweight,
                     sum_tolerance(x.elem_count() / channels, &g, &bias.ones_like().unwrap(), dtype),
                 ]) {
                     let part = format!("{phase}/d{}", p.name.strip_prefix("norm.").unwrap());
-                    near(&part, store.get(p.var.as_tensor()).unwrap(), tolerance);
+                    near(&part, store.get(&p.var.tensor()).unwrap(), tolerance);
                 }
                 if phase == "train" {
                     let running = |part: &str, var: &Var| {
-                        let scale = largest(var.as_tensor()).max(largest(&x));
+                        let scale = largest(&var.tensor()).max(largest(&x));
                         let spread =
                             largest(&(&x.to_dtype(DType::F64).unwrap() - largest(&x)).unwrap());
                         let scale =
                             if part.starts_with("mean") { scale } else { spread * spread + 1.0 };
-                        near(part, var.as_tensor(), 8.0 * eps(dtype) * scale);
+                        near(part, &var.tensor(), 8.0 * eps(dtype) * scale);
                     };
                     let buffers = layer.buffers();
                     running("mean1", &buffers[0].1);
@@ -223,20 +223,20 @@ fn losses() {
         for case in golden.cases("cross-entropy/") {
             let z = var(&golden.get(&format!("{case}/z"), dtype));
             let labels = golden.raw(&format!("{case}/labels")).unwrap();
-            let y = loss::cross_entropy(z.as_tensor(), labels).unwrap();
+            let y = loss::cross_entropy(&z.tensor(), labels).unwrap();
             let dz = y.backward().unwrap();
             let want = |part: &str| golden.get(&format!("{case}/{part}"), DType::F64);
             // Ours computes in f64 and rounds once. There, differences of logits of size z and
             // exponentials of such differences are off by a few eps z.
-            let absolute = 4.0 * f64::EPSILON * (1.0 + largest(z.as_tensor()));
+            let absolute = 4.0 * f64::EPSILON * (1.0 + largest(&z.tensor()));
             assert_close(&case, &y, &want("y"), eps(dtype), absolute);
-            let dz = dz.get(z.as_tensor()).unwrap();
+            let dz = dz.get(&z.tensor()).unwrap();
             assert_close(&case, dz, &want("dz"), eps(dtype), absolute);
         }
         for case in golden.cases("mse/") {
             let [z, target] = ["z", "target"].map(|p| golden.get(&format!("{case}/{p}"), dtype));
             let node = var(&z);
-            let y = loss::mean_squared_error(node.as_tensor(), &target).unwrap();
+            let y = loss::mean_squared_error(&node.tensor(), &target).unwrap();
             let store = y.backward().unwrap();
             let want = |part: &str| golden.get(&format!("{case}/{part}"), DType::F64);
             // A sum of n squares, each with 3 roundings, divided by n.
@@ -244,7 +244,7 @@ fn losses() {
             assert_close(&case, &y, &want("y"), relative, 0.0);
             // The difference may cancel.
             let absolute = 4.0 * eps(dtype) * largest(&z).max(largest(&target));
-            let dz = store.get(node.as_tensor()).unwrap();
+            let dz = store.get(&node.tensor()).unwrap();
             assert_close(&case, dz, &want("dz"), 0.0, absolute);
         }
     }

@@ -7,7 +7,7 @@ use common::{normal, tensor, uniform};
 use pnn_core::layers::BatchNorm;
 use pnn_core::ops::{self, ConvGeometry};
 use pnn_core::testing::{GradientCheck, GradientError, check_gradients};
-use pnn_core::{DType, Device, Mode, Result, Tensor, loss};
+use pnn_core::{DType, Mode, Result, Tensor, loss};
 
 #[track_caller]
 fn check(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
@@ -26,7 +26,7 @@ fn distinct(seed: u64, shape: &[usize]) -> Tensor {
     index.sort_by(|a, b| order[*a].total_cmp(&order[*b]));
     let spread: Vec<f64> =
         index.iter().map(|i| 0.1 * (*i as f64 - (n / 2) as f64) + 0.05).collect();
-    Tensor::from_vec(spread, shape, &Device::Cpu).unwrap()
+    Tensor::from_vec(spread, shape).unwrap()
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn activations() {
 
 #[test]
 fn losses() {
-    let labels = Tensor::new(&[2u32, 0, 4], &Device::Cpu).unwrap();
+    let labels = Tensor::new(&[2u32, 0, 4]).unwrap();
     for scale in [1.0, 30.0] {
         let logits = (f64s(1, &[3, 5]) * scale).unwrap();
         check(&[logits], |t| loss::cross_entropy(&t[0], &labels));
@@ -121,7 +121,7 @@ fn losses() {
 /// A product of losses has an incoming gradient other than 1.
 #[test]
 fn losses_in_a_formula() {
-    let labels = Tensor::new(&[1u32, 0], &Device::Cpu).unwrap();
+    let labels = Tensor::new(&[1u32, 0]).unwrap();
     let target = f64s(2, &[2, 3]);
     check(&[f64s(1, &[2, 3])], |t| {
         let a = loss::cross_entropy(&t[0], &labels)?;
@@ -131,7 +131,7 @@ fn losses_in_a_formula() {
 
 #[test]
 fn a_small_network() {
-    let labels = Tensor::new(&[1u32, 0, 2], &Device::Cpu).unwrap();
+    let labels = Tensor::new(&[1u32, 0, 2]).unwrap();
     let inputs = [
         f64s(1, &[3, 2, 6, 5]),
         f64s(2, &[3, 2, 3, 3]),
@@ -172,8 +172,8 @@ mod the_check_itself {
         // x0^2 + 3 x1 with the gradient of one element of the second input missing.
         let f = |t: &[Tensor]| -> Result<Tensor> {
             let row = t[1].narrow(0, 1, 1)?;
-            let broken = Tensor::cat(&[row.narrow(1, 0, 1)?, row.narrow(1, 1, 1)?.detach()], 1)?;
-            let whole = Tensor::cat(&[t[1].narrow(0, 0, 1)?, broken], 0)?;
+            let broken = Tensor::cat(&[&row.narrow(1, 0, 1)?, &row.narrow(1, 1, 1)?.detach()], 1)?;
+            let whole = Tensor::cat(&[&t[1].narrow(0, 0, 1)?, &broken], 0)?;
             Ok((t[0].sqr()? + (whole * 3.0)?)?)
         };
         let inputs = [f64s(1, &[2, 2]), f64s(2, &[2, 2])];

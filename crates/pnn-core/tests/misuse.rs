@@ -7,11 +7,11 @@ use common::{normal, tensor, zeros};
 use pnn_core::layers::BatchNorm;
 use pnn_core::ops::{self, ChannelStatistics, ConvGeometry};
 use pnn_core::testing::strategies::shape;
-use pnn_core::{Bounds, DType, Device, Error, Mode, Tensor, loss};
+use pnn_core::{Bounds, DType, Error, Mode, Tensor, loss};
 use proptest::prelude::*;
 
 fn labels(values: &[u32]) -> Tensor {
-    Tensor::new(values, &Device::Cpu).unwrap()
+    Tensor::new(values).unwrap()
 }
 
 fn is_shape_error<T>(result: Result<T, Error>) -> bool {
@@ -132,7 +132,7 @@ fn losses() {
 
 #[test]
 fn nan_passes_through_the_kernels() {
-    let x = Tensor::full(f64::NAN, (2, 2, 4, 4), &Device::Cpu).unwrap();
+    let x = Tensor::full(f64::NAN, (2, 2, 4, 4)).unwrap();
     let w = normal(1, &[2, 2, 3, 3], DType::F64);
     let channels = normal(2, &[2], DType::F64);
     for y in [
@@ -157,7 +157,7 @@ fn nan_passes_through_the_kernels() {
 
 #[test]
 fn other_dtypes() {
-    let x = Tensor::zeros((2, 3), DType::U32, &Device::Cpu).unwrap();
+    let x = Tensor::zeros((2, 3), DType::U32).unwrap();
     assert!(ops::relu(&x).is_err());
     assert!(ops::linear(&x, &x).is_err());
     // Of two dtypes.
@@ -215,14 +215,14 @@ proptest! {
         let w = common::var(&zeros(&[outputs, channels, rows, columns]));
         let geometry = ConvGeometry { stride, padding };
         let mut results = vec![
-            ops::conv2d(x.as_tensor(), w.as_tensor(), geometry),
-            ops::max_pool2d(x.as_tensor(), rows, stride),
-            ops::relu(x.as_tensor()),
+            ops::conv2d(&x.tensor(), &w.tensor(), geometry),
+            ops::max_pool2d(&x.tensor(), rows, stride),
+            ops::relu(&x.tensor()),
         ];
         let channels = common::var(&zeros(&[channels]));
-        let channels = channels.as_tensor();
-        results.push(ops::add_bias(x.as_tensor(), channels));
-        results.push(ops::batch_norm(x.as_tensor(), channels, channels, 1e-5).map(|(y, _)| y));
+        let channels = channels.tensor();
+        results.push(ops::add_bias(&x.tensor(), &channels));
+        results.push(ops::batch_norm(&x.tensor(), &channels, &channels, 1e-5).map(|(y, _)| y));
         for y in results.into_iter().flatten() {
             let _ = y.sum_all().unwrap().backward();
         }

@@ -6,7 +6,7 @@ mod common;
 use common::{assert_close, eps, largest, sum_tolerance, values, var};
 use pnn_core::ops::{self, ChannelStatistics, ConvGeometry};
 use pnn_core::testing::strategies::{ConvSizes, conv_sizes, seed, shape, tensor, tensor_of};
-use pnn_core::{DType, Device, Seed, Tensor, loss};
+use pnn_core::{DType, Seed, Tensor, loss};
 use proptest::prelude::*;
 
 fn config() -> ProptestConfig {
@@ -14,7 +14,7 @@ fn config() -> ProptestConfig {
 }
 
 fn build(values: Vec<f64>, shape: &[usize]) -> Tensor {
-    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    Tensor::from_vec(values, shape).unwrap()
 }
 
 /// `(output, dx, dw)` by the definition, in f64.
@@ -72,16 +72,16 @@ proptest! {
         let (x, w) = (draw(&seed, "x", &s.input(), dtype), draw(&seed, "w", &s.weight(), dtype));
         let g = draw(&seed, "g", &s.output(), dtype);
         let (vx, vw) = (var(&x), var(&w));
-        let y = ops::conv2d(vx.as_tensor(), vw.as_tensor(), s.geometry).unwrap();
+        let y = ops::conv2d(&vx.tensor(), &vw.tensor(), s.geometry).unwrap();
         let store = (&y * &g).unwrap().sum_all().unwrap().backward().unwrap();
         let (want, dx, dw) = naive_conv(s, &values(&x), &values(&w), &values(&g));
         let taps = s.channels * s.kernel_height * s.kernel_width;
         let kernel = s.outputs * s.kernel_height * s.kernel_width;
         let pixels = g.elem_count() / s.outputs;
         assert_close("y", &y, &build(want, &s.output()), 0.0, sum_tolerance(taps, &x, &w, dtype));
-        let (got, tolerance) = (store.get(vx.as_tensor()).unwrap(), sum_tolerance(kernel, &w, &g, dtype));
+        let (got, tolerance) = (store.get(&vx.tensor()).unwrap(), sum_tolerance(kernel, &w, &g, dtype));
         assert_close("dx", got, &build(dx, &s.input()), 0.0, tolerance);
-        let (got, tolerance) = (store.get(vw.as_tensor()).unwrap(), sum_tolerance(pixels, &x, &g, dtype));
+        let (got, tolerance) = (store.get(&vw.tensor()).unwrap(), sum_tolerance(pixels, &x, &g, dtype));
         assert_close("dw", got, &build(dw, &s.weight()), 0.0, tolerance);
     }
 
@@ -97,7 +97,8 @@ proptest! {
         dtype in dtype(),
     ) {
         let u = seed.tensor(rand_distr::StandardUniform, &shape, DType::F64).unwrap();
-        let x = (u * f64::from(levels)).unwrap().floor().unwrap().affine(1.0, -2.0).unwrap();
+        let x = common::values(&u).into_iter().map(|u| (u * f64::from(levels)).floor() - 2.0);
+        let x = Tensor::from_vec(x.collect::<Vec<f64>>(), shape.clone()).unwrap();
         let (rows, columns) = ((shape[2] - size) / stride + 1, (shape[3] - size) / stride + 1);
         let out = [shape[0], shape[1], rows, columns];
         let g = draw(&seed, "g", &out, dtype);
@@ -118,11 +119,11 @@ proptest! {
             }
         }
         let node = var(&x.to_dtype(dtype).unwrap());
-        let y = ops::max_pool2d(node.as_tensor(), size, stride).unwrap();
+        let y = ops::max_pool2d(&node.tensor(), size, stride).unwrap();
         let store = (&y * &g).unwrap().sum_all().unwrap().backward().unwrap();
         assert_close("y", &y, &build(want, &out), 0.0, 0.0);
         let tolerance = (size * size) as f64 * eps(dtype) * largest(&g);
-        assert_close("dx", store.get(node.as_tensor()).unwrap(), &build(dx, &shape), 0.0, tolerance);
+        assert_close("dx", store.get(&node.tensor()).unwrap(), &build(dx, &shape), 0.0, tolerance);
     }
 
     #[test]
@@ -130,7 +131,7 @@ proptest! {
         let (x, w) = (draw(&seed, "x", &[b, n], dtype), draw(&seed, "w", &[m, n], dtype));
         let g = draw(&seed, "g", &[b, m], dtype);
         let (vx, vw) = (var(&x), var(&w));
-        let y = ops::linear(vx.as_tensor(), vw.as_tensor()).unwrap();
+        let y = ops::linear(&vx.tensor(), &vw.tensor()).unwrap();
         let store = (&y * &g).unwrap().sum_all().unwrap().backward().unwrap();
         let (xs, ws, gs) = (values(&x), values(&w), values(&g));
         let (mut want, mut dx, mut dw) = (vec![0.0; b * m], vec![0.0; b * n], vec![0.0; m * n]);
@@ -144,9 +145,9 @@ proptest! {
             }
         }
         assert_close("y", &y, &build(want, &[b, m]), 0.0, sum_tolerance(n, &x, &w, dtype));
-        let (got, tolerance) = (store.get(vx.as_tensor()).unwrap(), sum_tolerance(m, &g, &w, dtype));
+        let (got, tolerance) = (store.get(&vx.tensor()).unwrap(), sum_tolerance(m, &g, &w, dtype));
         assert_close("dx", got, &build(dx, &[b, n]), 0.0, tolerance);
-        let (got, tolerance) = (store.get(vw.as_tensor()).unwrap(), sum_tolerance(b, &g, &x, dtype));
+        let (got, tolerance) = (store.get(&vw.tensor()).unwrap(), sum_tolerance(b, &g, &x, dtype));
         assert_close("dw", got, &build(dw, &[m, n]), 0.0, tolerance);
     }
 
@@ -211,7 +212,7 @@ proptest! {
             -(row[*label as usize].exp() / row.iter().map(|z| z.exp()).sum::<f64>()).ln()
         });
         let want = terms.sum::<f64>() / batch as f64;
-        let labels = Tensor::from_vec(labels, batch, &Device::Cpu).unwrap();
+        let labels = Tensor::from_vec(labels, batch).unwrap();
         let got: f64 = loss::cross_entropy(&logits, &labels).unwrap().to_scalar().unwrap();
         // Roundings of exponents up to 50, in either program.
         prop_assert!((got - want).abs() <= 400.0 * f64::EPSILON, "{} {}", got, want);

@@ -6,7 +6,7 @@ mod common;
 use common::{assert_same_bits, normal, var};
 use pnn_core::layers::BatchNorm;
 use pnn_core::ops::{self, ConvGeometry};
-use pnn_core::{DType, Device, Mode, Result, Tensor, Var, loss};
+use pnn_core::{DType, Mode, Result, Tensor, Var, loss};
 
 fn f32s(seed: u64, shape: &[usize]) -> Tensor {
     normal(seed, shape, DType::F32)
@@ -21,11 +21,11 @@ fn run(
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     pool.install(|| {
         let vars: Vec<Var> = inputs.iter().map(var).collect();
-        let nodes: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
+        let nodes: Vec<Tensor> = vars.iter().map(|v| v.tensor()).collect();
         let y = f(&nodes).unwrap();
         // The gradient at the output differs from element to element.
         let store = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
-        let gradients = vars.iter().map(|v| store.get(v.as_tensor()).unwrap().clone());
+        let gradients = vars.iter().map(|v| store.get(&v.tensor()).unwrap().clone());
         [y.detach()].into_iter().chain(gradients).collect()
     })
 }
@@ -64,7 +64,7 @@ fn kernels() {
 fn losses() {
     let (z, target) = (f32s(1, &[259, 10]), f32s(2, &[259, 10]));
     let labels: Vec<u32> = (0..259).map(|i| i % 10).collect();
-    let labels = Tensor::new(labels, &Device::Cpu).unwrap();
+    let labels = Tensor::from_slice(&labels, labels.len()).unwrap();
     check("cross_entropy", std::slice::from_ref(&z), |t| loss::cross_entropy(&t[0], &labels));
     check("mean_squared_error", &[z], |t| loss::mean_squared_error(&t[0], &target));
 }
@@ -72,15 +72,14 @@ fn losses() {
 #[test]
 fn a_small_network_and_its_running_statistics() {
     let labels: Vec<u32> = (0..64).map(|i| i % 10).collect();
-    let labels = Tensor::new(labels, &Device::Cpu).unwrap();
+    let labels = Tensor::from_slice(&labels, labels.len()).unwrap();
     let inputs = [f32s(1, &[64, 1, 12, 12]), f32s(2, &[6, 1, 5, 5]), f32s(3, &[10, 216])];
     let statistics = std::sync::Mutex::new(Vec::new());
     check("network", &inputs, |t| {
         let y = ops::conv2d(&t[0], &t[1], ConvGeometry { stride: 1, padding: 2 })?;
         let norm = BatchNorm::new("norm", 6, DType::F32)?;
         let y = ops::relu(&norm.forward(&y, Mode::Train { update_statistics: true })?)?;
-        let running: Vec<Tensor> =
-            norm.buffers().iter().map(|(_, v)| v.as_tensor().copy()).collect::<Result<_, _>>()?;
+        let running: Vec<Tensor> = norm.buffers().iter().map(|(_, v)| v.value()).collect();
         statistics.lock().unwrap().push(running);
         let y = ops::max_pool2d(&y, 2, 2)?.flatten_from(1)?;
         loss::cross_entropy(&ops::linear(&y, &t[2])?, &labels)

@@ -1,6 +1,6 @@
 //! Labelled images in memory, and their way into tensors.
 
-use pnn_core::{DType, Device, Tensor};
+use pnn_core::{DType, Tensor};
 
 use crate::{Error, Normalisation, Result};
 
@@ -215,19 +215,19 @@ impl Dataset {
         dtype: DType,
     ) -> Result<Tensor> {
         self.check(indices)?;
-        if !dtype.is_float() {
-            let message = format!("images need a floating-point dtype, not {dtype:?}");
-            return Err(pnn_core::candle_core::Error::Msg(message).into());
+        if dtype == DType::U32 {
+            let (device, capability) = ("a batch of images".into(), format!("{dtype:?}"));
+            return Err(pnn_core::Error::Unsupported { device, capability }.into());
         }
         let ImageShape { channels, rows, columns } = self.shape;
         let shape = (indices.len(), channels, rows, columns);
         let table: [f64; 256] = std::array::from_fn(|pixel| normalisation.apply(pixel as u8));
         if dtype == DType::F32 {
             let values = self.gather(indices, &table.map(|value| value as f32));
-            Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+            Ok(Tensor::from_vec(values, shape)?)
         } else {
             let values = self.gather(indices, &table);
-            Ok(Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?)
+            Ok(Tensor::from_vec(values, shape)?.to_dtype(dtype)?)
         }
     }
 
@@ -238,7 +238,7 @@ impl Dataset {
     pub fn labels_tensor(&self, indices: &[usize]) -> Result<Tensor> {
         self.check(indices)?;
         let labels: Vec<u32> = indices.iter().map(|&i| u32::from(self.labels[i])).collect();
-        Ok(Tensor::from_vec(labels, indices.len(), &Device::Cpu)?)
+        Ok(Tensor::from_vec(labels, indices.len())?)
     }
 
     fn gather<T: Copy>(&self, indices: &[usize], table: &[T; 256]) -> Vec<T> {
@@ -330,9 +330,9 @@ mod tests {
         let values = x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert_eq!(values[0], ((4.0 / 255.0 - 0.5) / 0.25) as f32);
         assert_eq!(values[4], -2.0);
-        let half = data.images_tensor(&[0], &normalisation, DType::F16).unwrap();
-        assert_eq!(half.dtype(), DType::F16);
-        assert!(data.images_tensor(&[0], &normalisation, DType::U8).is_err());
+        let double = data.images_tensor(&[0], &normalisation, DType::F64).unwrap();
+        assert_eq!(double.dtype(), DType::F64);
+        assert!(data.images_tensor(&[0], &normalisation, DType::U32).is_err());
         assert!(data.images_tensor(&[3], &normalisation, DType::F32).is_err());
         let y = data.labels_tensor(&[1, 0]).unwrap();
         assert_eq!(y.to_vec1::<u32>().unwrap(), [0, 2]);

@@ -197,9 +197,3 @@ impl From<pnn_core::Error> for Error {
         }
     }
 }
-
-impl From<pnn_core::candle_core::Error> for Error {
-    fn from(error: pnn_core::candle_core::Error) -> Self {
-        Self::Core(error.into())
-    }
-}

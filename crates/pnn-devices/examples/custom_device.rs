@@ -9,7 +9,7 @@ use std::f64::consts::LN_10;
 
 use pnn_core::testing::{Check, conformance};
 use pnn_core::{
-    Bounds, Control, ControlSpec, Controls, DType, DeviationPort, Deviations, Device, Passivity,
+    Bounds, Control, ControlSpec, Controls, DType, DeviationPort, Deviations, Passivity,
     PhysicalLayer, PortShape, Result, Seed, Tensor, ops,
 };
 
@@ -58,7 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let controls = device.init(&seed, DType::F64)?;
     let power = |loss_error: f64| -> Result<f64> {
-        let error = Tensor::new(loss_error, &Device::Cpu)?;
+        let error = Tensor::new(loss_error)?;
         let deviations = Deviations::none().with("loss_error", error);
         Ok(device.forward(&light, &controls, &deviations)?.sum_all()?.to_scalar()?)
     };
@@ -78,10 +78,10 @@ mod tests {
     #[test]
     fn loss_is_in_decibel() {
         let controls = |loss: f64| -> Controls {
-            let loss = Tensor::full(loss, (1, 1), &Device::Cpu).unwrap();
+            let loss = Tensor::full(loss, (1, 1)).unwrap();
             [("loss".to_owned(), loss)].into_iter().collect()
         };
-        let x = Tensor::full(1.0, (1, 1), &Device::Cpu).unwrap();
+        let x = Tensor::full(1.0, (1, 1)).unwrap();
         let y = attenuators(1, 1).forward(&x, &controls(10.0), &Deviations::none()).unwrap();
         assert!((y.flatten_all().unwrap().to_vec1::<f64>().unwrap()[0] - 0.1).abs() < 1e-15);
     }

@@ -84,8 +84,7 @@ fn a_weight_bank_shifts_as_the_detunings_that_program_it() {
             .map(|w| Lorentzian::default().detuning(w))
             .collect();
         let shape = product.weight_shape();
-        let detunings =
-            Tensor::from_vec(programmed, shape.as_slice(), &pnn_core::Device::Cpu).unwrap();
+        let detunings = Tensor::from_vec(programmed, shape.as_slice()).unwrap();
         check_same_bits(&by_weight.detunings(&controls).unwrap(), &detunings).unwrap();
         let inverse = settings("detuning", detunings);
         let deviations = Deviations::none()
@@ -121,7 +120,7 @@ fn deviations_enter_where_the_equation_says() {
     let shifted = detunings.zip(values(&shift)).map(|(x, s)| x + s);
     let line = |(x, e): (f64, f64)| 1.0 - 2.0 / (1.0 + (x / 0.15).powi(2)) + e;
     let want: Vec<f64> = shifted.zip(values(&weight_error)).map(line).collect();
-    let want = Tensor::from_vec(want, shape.as_slice(), &pnn_core::Device::Cpu).unwrap();
+    let want = Tensor::from_vec(want, shape.as_slice()).unwrap();
     check_close(&weights(&bank, &controls, &deviations), &want, 0.0, ROUNDING).unwrap();
     let x = light(LINEAR);
     let want = (ops::linear(&x, &want).unwrap() + readout).unwrap();

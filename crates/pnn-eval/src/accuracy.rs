@@ -106,7 +106,7 @@ impl Evaluator<'_> {
         let buffers = model.buffers();
         let mut kept = Vec::with_capacity(buffers.len());
         for (_, var) in &buffers {
-            kept.push(var.as_tensor().copy()?);
+            kept.push(var.value());
         }
         let result = self.classify(model, chip, data);
         for ((_, var), value) in buffers.iter().zip(&kept) {

@@ -155,9 +155,3 @@ pub enum Error {
 
 /// A result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-impl From<pnn_core::candle_core::Error> for Error {
-    fn from(error: pnn_core::candle_core::Error) -> Self {
-        Self::Core(error.into())
-    }
-}

@@ -1,7 +1,7 @@
 //! Sweeps over any deviation port and over chips.
 
 use pnn_core::model::Model;
-use pnn_core::{Chip, Device, Tensor};
+use pnn_core::{Chip, Tensor};
 use pnn_data::Dataset;
 use serde::Serialize;
 
@@ -34,7 +34,7 @@ pub fn on_port(model: &dyn Model, port: &str, layers: &[String], value: f64) -> 
             let known = ports.iter().map(|p| p.name);
             return Err(pnn_core::Error::unknown("deviation port", port, known).into());
         }
-        chip.layer_mut(name).add(port, &Tensor::new(value, &Device::Cpu)?)?;
+        chip.layer_mut(name).add(port, &Tensor::new(value)?)?;
     }
     Ok(chip)
 }

@@ -46,11 +46,5 @@ pub enum Error {
     Core(#[from] pnn_core::Error),
 }
 
-impl From<pnn_core::candle_core::Error> for Error {
-    fn from(error: pnn_core::candle_core::Error) -> Self {
-        Self::Core(error.into())
-    }
-}
-
 /// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

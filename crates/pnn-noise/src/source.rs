@@ -2,7 +2,7 @@
 
 use pnn_core::device::{Bounds, Chip, PortShape};
 use pnn_core::model::Physical;
-use pnn_core::{DType, Device, Seed, Tensor};
+use pnn_core::{DType, Seed, Tensor};
 use rand::distr::Distribution;
 use rand_distr::{Normal, Uniform};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -285,7 +285,7 @@ impl Source {
             Self::Fabrication { std_nm } => (RESONANCE, normal(RESONANCE, std_nm)?),
             Self::Drift { kelvin, nm_per_kelvin } => {
                 self.port(layer, RESONANCE)?;
-                (RESONANCE, Tensor::new(kelvin * nm_per_kelvin, &Device::Cpu)?)
+                (RESONANCE, Tensor::new(kelvin * nm_per_kelvin)?)
             }
             Self::RandomDrift { max_kelvin, nm_per_kelvin } => {
                 self.port(layer, RESONANCE)?;
@@ -296,7 +296,7 @@ impl Source {
                 })?;
                 // Not the layer's stream: the chip has one temperature.
                 let share = uniform.sample(&mut chip_seed.rng());
-                (RESONANCE, Tensor::new(share * max_kelvin * nm_per_kelvin, &Device::Cpu)?)
+                (RESONANCE, Tensor::new(share * max_kelvin * nm_per_kelvin)?)
             }
             Self::Weight { std } => (WEIGHT, normal(WEIGHT, std)?),
             Self::Readout { std } => (READOUT, normal(READOUT, std)?),
@@ -353,7 +353,7 @@ impl Source {
         let setting = drive.setting.to_dtype(DType::F64)?;
         let values = setting.flatten_all()?.to_vec1::<f64>()?;
         let errors: Vec<f64> = values.iter().map(|v| quantise(*v, drive.range, bits) - v).collect();
-        Ok((drive.port, Tensor::from_vec(errors, setting.shape(), &Device::Cpu)?))
+        Ok((drive.port, Tensor::from_vec(errors, setting.shape())?))
     }
 }
 

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{RESONANCE, at, bank, one, values};
-use pnn_core::{Bounds, Chip, DType, Device, Physical, Seed, Tensor};
+use pnn_core::{Bounds, Chip, DType, Physical, Seed, Tensor};
 use pnn_devices::mrr::{CURRENT_ERROR_MA, Heater, Parametrisation};
 use pnn_noise::{Source, quantise};
 use proptest::prelude::*;
@@ -89,7 +89,7 @@ fn chip(layer: &Physical, bits: u32) -> Chip {
 fn programmed(layer: &Physical, bits: u32) -> Tensor {
     let drive = layer.device().drive(&layer.controls()).unwrap().unwrap();
     let setting = values(&drive.setting).into_iter().map(|v| quantise(v, drive.range, bits));
-    Tensor::from_vec(setting.collect(), drive.setting.shape(), &Device::Cpu).unwrap()
+    Tensor::from_vec(setting.collect(), drive.setting.shape()).unwrap()
 }
 
 fn weights(layer: &Physical, chip: &Chip) -> Vec<f64> {
@@ -150,7 +150,7 @@ fn levels_have_no_error() {
                 let weights = weights(&direct, &Chip::ideal());
                 let range = 0.999;
                 let weights = weights.into_iter().map(|w| w.clamp(-range, range)).collect();
-                Tensor::from_vec(weights, (3, 5), &Device::Cpu).unwrap()
+                Tensor::from_vec(weights, (3, 5)).unwrap()
             }
             _ => programmed(&layer, 10),
         };
@@ -167,7 +167,7 @@ fn levels_have_no_error() {
 fn settings_beyond_the_converter_saturate() {
     // 0.999 lies 6.7 nm from resonance; the converter ends at 4 nm.
     let layer = bank(Parametrisation::Weight);
-    set(&layer, &Tensor::full(0.999, (3, 5), &Device::Cpu).unwrap());
+    set(&layer, &Tensor::full(0.999, (3, 5)).unwrap());
     let want = 1.0 - 2.0 / (1.0 + (4.0f64 / 0.15).powi(2));
     for weight in weights(&layer, &chip(&layer, 8)) {
         assert!((weight - want).abs() < 1e-12, "{weight}");

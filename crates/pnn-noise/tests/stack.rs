@@ -6,7 +6,7 @@ mod common;
 use common::{RESONANCE, everything, one, stack};
 use pnn_core::ops::relu;
 use pnn_core::testing::check_same_bits;
-use pnn_core::{Chip, Counters, DType, Device, InSilico, Mode, Pass, Physical, Seed, Tensor};
+use pnn_core::{Chip, Counters, DType, InSilico, Mode, Pass, Physical, Seed, Tensor};
 use pnn_noise::{NoiseModel, Source};
 
 fn logits(layers: &[Physical; 2], chip: &Chip) -> Tensor {
@@ -62,7 +62,7 @@ fn a_fabricated_chip_drifts() {
     let drift = Source::Drift { kelvin: -2.0, nm_per_kelvin: 0.08 };
     let mut by_hand = fabricated.clone();
     for layer in &layers {
-        let shift = Tensor::new(-0.16, &Device::Cpu).unwrap();
+        let shift = Tensor::new(-0.16).unwrap();
         by_hand.layer_mut(layer.name()).add(RESONANCE, &shift).unwrap();
     }
     let want = logits(&layers, &by_hand);

@@ -71,11 +71,5 @@ pub enum Error {
     Observer(String),
 }
 
-impl From<pnn_core::candle_core::Error> for Error {
-    fn from(error: pnn_core::candle_core::Error) -> Self {
-        Self::Core(error.into())
-    }
-}
-
 /// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pnn_core::layers::{BatchNorm, Product, uniform_fan_in};
 use pnn_core::model::{Model, Pass, Physical};
-use pnn_core::ops::{ConvGeometry, max_pool2d, relu};
+use pnn_core::ops::{ConvGeometry, Tail};
 use pnn_core::{DType, ParamSet, PhysicalLayer, Result, Seed, Tensor, Var};
 
 /// Makes the device that realises a layer of a network: what a model's layers are made of.
@@ -98,16 +98,16 @@ impl LeNet5 {
 impl Model for LeNet5 {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         let [norm1, norm2, norm3, norm4] = &self.norms;
-        let rectify = |x: Tensor| match self.fc_activation {
-            FcActivation::Relu => relu(&x),
-            FcActivation::None => Ok(x),
+        let activation = match self.fc_activation {
+            FcActivation::Relu => Tail::Relu,
+            FcActivation::None => Tail::None,
         };
-        let x = norm1.forward(&self.conv1.forward(x, pass)?, pass.mode)?;
-        let x = max_pool2d(&relu(&x)?, 2, 2)?;
-        let x = norm2.forward(&self.conv2.forward(&x, pass)?, pass.mode)?;
-        let x = max_pool2d(&relu(&x)?, 2, 2)?.flatten_from(1)?;
-        let x = rectify(norm3.forward(&self.fc1.forward(&x, pass)?, pass.mode)?)?;
-        let x = rectify(norm4.forward(&self.fc2.forward(&x, pass)?, pass.mode)?)?;
+        let pool = Tail::ReluMaxPool2;
+        let x = norm1.forward_with(&self.conv1.forward(x, pass)?, pass.mode, &pool)?;
+        let x = norm2.forward_with(&self.conv2.forward(&x, pass)?, pass.mode, &pool)?;
+        let x = x.flatten_from(1)?;
+        let x = norm3.forward_with(&self.fc1.forward(&x, pass)?, pass.mode, &activation)?;
+        let x = norm4.forward_with(&self.fc2.forward(&x, pass)?, pass.mode, &activation)?;
         self.fc3.forward(&x, pass)
     }
 

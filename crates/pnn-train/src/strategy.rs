@@ -96,9 +96,9 @@ fn descend(
                 Ok(None) => {}
                 Err(Error::Core(error)) => return Err(error),
                 Err(error) => {
-                    let message = error.to_string();
+                    let (device, capability) = ("the penalty".into(), error.to_string());
                     failure = Some(error);
-                    return Err(pnn_core::candle_core::Error::Msg(message).into());
+                    return Err(pnn_core::Error::Unsupported { device, capability });
                 }
             }
         }
@@ -139,7 +139,7 @@ fn descend(
 }
 
 fn copies(buffers: &[(String, Var)]) -> Result<Vec<Tensor>> {
-    buffers.iter().map(|(_, var)| Ok(var.as_tensor().copy()?.detach())).collect()
+    buffers.iter().map(|(_, var)| Ok(var.value())).collect()
 }
 
 /// Runs the batch once more and names the first physical layer whose output is not finite, or the
@@ -151,7 +151,7 @@ fn first_not_finite_layer(
     truth: &mut dyn Truth,
 ) -> pnn_core::Result<String> {
     for parameter in model.parameters().iter() {
-        if !is_finite(parameter.var.as_tensor())? {
+        if !is_finite(&parameter.var.tensor())? {
             return Ok(parameter.name.clone());
         }
     }

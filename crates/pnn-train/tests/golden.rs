@@ -50,7 +50,11 @@ impl Golden {
     fn reset(&self) {
         let mut state = self.part("initial/");
         for (name, var) in self.model.buffers() {
-            let start = if name.ends_with("var") { var.ones_like() } else { var.zeros_like() };
+            let start = if name.ends_with("var") {
+                var.value().ones_like()
+            } else {
+                var.value().zeros_like()
+            };
             state.insert(name, start.unwrap());
         }
         load_model_state(&self.model, &state).unwrap();

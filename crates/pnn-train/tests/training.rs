@@ -180,9 +180,9 @@ struct Instrument {
 impl Hardware for Instrument {
     fn measure(&mut self, x: &Tensor, controls: &Controls) -> pnn_core::Result<Tensor> {
         self.calls.set(self.calls.get() + 1);
-        assert!(!x.track_op(), "no gradient leaks into the measurement");
+        assert!(!x.is_tracked(), "no gradient leaks into the measurement");
         assert_eq!(controls.get("detuning")?.dims(), [10, 84]);
-        Ok(Tensor::ones((x.dim(0)?, 10), DType::F32, x.device())?)
+        Ok(Tensor::ones((x.dim(0)?, 10), DType::F32)?)
     }
 }
 
@@ -232,12 +232,12 @@ fn the_penalty_of_pruning_has_the_gradient_of_its_formula() {
     one_step(&mut Pruning { coefficient }, &pruned, &mut Lab::new()).0.unwrap();
     let detunings = |model: &LeNet5| -> Vec<f64> {
         let var = &model.parameters().get("fc3.detuning").unwrap().var;
-        var.flatten_all().unwrap().to_vec1().unwrap()
+        var.value().flatten_all().unwrap().to_vec1().unwrap()
     };
     let norm = |detunings: &[f64]| -> f64 {
         let layers = start.physical_layers();
         let fc3 = layers.iter().find(|layer| layer.name() == "fc3").unwrap();
-        let tensor = Tensor::from_slice(detunings, (10, 84), &pnn_core::Device::Cpu).unwrap();
+        let tensor = Tensor::from_slice(detunings, (10, 84)).unwrap();
         let controls: Controls = [("detuning".to_owned(), tensor)].into_iter().collect();
         let slopes = fc3.device().sensitivity(&controls).unwrap().unwrap();
         let slopes: Vec<f64> = slopes.flatten_all().unwrap().to_vec1().unwrap();

@@ -2,9 +2,9 @@
 
 use crate::device::Bounds;
 use crate::model::Mode;
-use crate::ops::{self, ChannelStatistics};
+use crate::ops::{self, ChannelStatistics, Tail};
 use crate::params::Parameter;
-use crate::{DType, Device, Result, Tensor, Var};
+use crate::{DType, Result, Tensor, Var};
 
 /// `y = weight (x - mean) / sqrt(variance + eps) + bias` for each channel (Ioffe and Szegedy,
 /// 2015), with PyTorch's defaults: eps 1e-5, momentum 0.1, the running variance unbiased and the
@@ -30,7 +30,7 @@ impl BatchNorm {
     /// If `dtype` is not a floating-point type.
     pub fn new(name: impl Into<String>, channels: usize, dtype: DType) -> Result<Self> {
         let constant = |value: f64| -> Result<Var> {
-            Ok(Var::from_tensor(&Tensor::full(value, channels, &Device::Cpu)?.to_dtype(dtype)?)?)
+            Ok(Var::new(&Tensor::full(value, channels)?.to_dtype(dtype)?))
         };
         Ok(Self {
             name: name.into(),
@@ -48,17 +48,26 @@ impl BatchNorm {
     /// # Errors
     /// If the channels differ, or batch statistics are asked of a single value per channel.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let (weight, bias) = (self.weight.as_tensor(), self.bias.as_tensor());
+        self.forward_with(x, mode, &Tail::None)
+    }
+
+    /// The normalised batch and what follows it, computed together (see [`Tail`]).
+    ///
+    /// # Errors
+    /// As [`Self::forward`], and if the tail does not fit.
+    pub fn forward_with(&self, x: &Tensor, mode: Mode, tail: &Tail) -> Result<Tensor> {
+        let (weight, bias) = (self.weight.tensor(), self.bias.tensor());
         let momentum = match mode {
             Mode::Eval => {
                 let statistics = self.running_statistics()?;
-                return ops::batch_norm_with(x, weight, bias, self.eps, &statistics);
+                let given = Some(&statistics);
+                return Ok(ops::batch_norm_fused(x, &weight, &bias, self.eps, given, tail)?.0);
             }
             Mode::Train { update_statistics: false } => None,
             Mode::Train { update_statistics: true } => Some(self.momentum),
             Mode::Calibrate { seen } => Some(1.0 / (seen as f64 + 1.0)),
         };
-        let (y, batch) = ops::batch_norm(x, weight, bias, self.eps)?;
+        let (y, batch) = ops::batch_norm_fused(x, &weight, &bias, self.eps, None, tail)?;
         if let Some(momentum) = momentum {
             let unbiased = batch.count as f64 / (batch.count as f64 - 1.0);
             let variance = batch.variance.iter().map(|v| v * unbiased).collect();
@@ -86,9 +95,8 @@ impl BatchNorm {
     }
 
     fn running_statistics(&self) -> Result<ChannelStatistics> {
-        let read = |var: &Var| -> Result<Vec<f64>> {
-            Ok(var.as_tensor().to_dtype(DType::F64)?.to_vec1()?)
-        };
+        let read =
+            |var: &Var| -> Result<Vec<f64>> { Ok(var.tensor().to_dtype(DType::F64)?.to_vec1()?) };
         let (mean, variance) = (read(&self.running_mean)?, read(&self.running_variance)?);
         Ok(ChannelStatistics { mean, variance, count: 0 })
     }
@@ -96,8 +104,8 @@ impl BatchNorm {
 
 /// `running = (1 - momentum) running + momentum value`.
 fn average(running: &Var, value: Vec<f64>, momentum: f64) -> Result<()> {
-    let value = Tensor::from_vec(value, running.shape(), running.device())?;
-    let old = running.as_tensor().to_dtype(DType::F64)?;
-    let new = ((old * (1.0 - momentum))? + (value * momentum)?)?;
-    Ok(running.set(&new.to_dtype(running.dtype())?)?)
+    let old = running.value();
+    let value = Tensor::from_vec(value, old.shape())?;
+    let new = ((old.to_dtype(DType::F64)? * (1.0 - momentum))? + (value * momentum)?)?;
+    running.set(&new.to_dtype(old.dtype())?)
 }

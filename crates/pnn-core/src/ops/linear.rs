@@ -1,16 +1,18 @@
 //! Dense products and biases.
 
-use candle_core::backend::BackendStorage as _;
-use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::gemm::{Matrix, gemm};
-use super::real::{Real, dispatch, elements, output, with_elements};
-use crate::{Error, Result};
+use super::real::{Real, dispatch};
+use crate::tensor::Buffer;
+use crate::{Error, Result, Tensor};
 
 /// Rows of an output that one task computes; fixed, so that results never depend on the number
 /// of threads.
 const ROWS: usize = 32;
+
+/// Multiplications below which a product stays on one thread: waking another costs more.
+const SMALL: usize = 1 << 18;
 
 /// `y = x W^T`.
 ///
@@ -20,69 +22,46 @@ const ROWS: usize = 32;
 /// # Errors
 /// If the shapes do not match or the weight is empty.
 pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    let (_, inputs) =
+    let (outputs, inputs) =
         weight.dims2().map_err(|_| Error::shape("weight", weight, "(outputs, inputs)"))?;
     if x.rank() != 2 || x.dim(1)? != inputs || weight.elem_count() == 0 {
         return Err(Error::shape("input of a linear layer", x, format!("(batch, {inputs})")));
     }
-    Ok(x.contiguous()?.apply_op2(&weight.contiguous()?, Linear)?)
+    let batch = x.dim(0)?;
+    let y = dispatch!(x.dtype(), T => {
+        let w = Matrix::row_major(weight.elements::<T>()?, inputs).transposed();
+        let y = product(batch, outputs, inputs, Matrix::row_major(x.elements::<T>()?, inputs), w);
+        Tensor::from_buffer(y, (batch, outputs))
+    })?;
+    let (x_in, w_in) = (x.clone(), weight.clone());
+    Ok(y.with_gradient(&[x, weight], move |gradient| {
+        dispatch!(gradient.dtype(), T => {
+            let g = Matrix::row_major(gradient.elements::<T>()?, outputs);
+            let dx = x_in.is_tracked().then(|| {
+                let w = Matrix::row_major(w_in.elements::<T>()?, inputs);
+                Tensor::from_buffer(product(batch, inputs, outputs, g, w), x_in.shape())
+            });
+            let dw = w_in.is_tracked().then(|| {
+                let x = Matrix::row_major(x_in.elements::<T>()?, inputs);
+                let dw = product(outputs, inputs, batch, g.transposed(), x);
+                Tensor::from_buffer(dw, w_in.shape())
+            });
+            Ok(vec![dx.transpose()?, dw.transpose()?])
+        })
+    }))
 }
-
-struct Linear;
 
 /// `c (m, n) = a (m, k) b (k, n)`, split over fixed blocks of rows of `c`.
-fn product<T: Real>(m: usize, n: usize, k: usize, a: Matrix<'_, T>, b: Matrix<'_, T>) -> Vec<T> {
-    let mut c = vec![T::default(); m * n];
+fn product<T: Real>(m: usize, n: usize, k: usize, a: Matrix<'_, T>, b: Matrix<'_, T>) -> Buffer<T> {
+    let mut c = Buffer::scratch(m * n);
+    if m * n * k < SMALL {
+        gemm(m, n, k, a, b, &mut c, false);
+        return c;
+    }
     c.par_chunks_mut(ROWS * n).enumerate().for_each(|(block, c)| {
-        let rows = c.len() / n;
-        gemm(rows, n, k, a.rows_from(block * ROWS), b, c, false);
+        gemm(c.len() / n, n, k, a.rows_from(block * ROWS), b, c, false);
     });
     c
-}
-
-impl CustomOp2 for Linear {
-    fn name(&self) -> &'static str {
-        "linear"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        w: &CpuStorage,
-        w_layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (batch, inputs) = x_layout.shape().dims2()?;
-        let (outputs, _) = w_layout.shape().dims2()?;
-        dispatch!(x.dtype(), T => {
-            let x = Matrix::row_major(elements::<T>(x, x_layout)?, inputs);
-            let w = Matrix::row_major(elements::<T>(w, w_layout)?, inputs);
-            Ok(output(product(batch, outputs, inputs, x, w.transposed()), (batch, outputs)))
-        })
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        _y: &Tensor,
-        grad: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let (batch, inputs) = x.dims2()?;
-        let outputs = w.dim(0)?;
-        dispatch!(x.dtype(), T => with_elements::<T, _>(&[x, w, grad], |s| {
-            let (xs, ws) = (Matrix::row_major(s[0], inputs), Matrix::row_major(s[1], inputs));
-            let g = Matrix::row_major(s[2], outputs);
-            let dx = x.track_op().then(|| {
-                Tensor::from_vec(product(batch, inputs, outputs, g, ws), x.shape(), x.device())
-            });
-            let dw = w.track_op().then(|| {
-                Tensor::from_vec(
-                    product(outputs, inputs, batch, g.transposed(), xs), w.shape(), w.device())
-            });
-            Ok((dx.transpose()?, dw.transpose()?))
-        }))
-    }
 }
 
 /// Adds `bias` (channels) to dimension 1 of `x` (batch, channels, ...).
@@ -97,56 +76,42 @@ pub fn add_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
             format!("({}) to match {:?}", x.dims().get(1).copied().unwrap_or(0), x.dims()),
         ));
     }
-    Ok(x.contiguous()?.apply_op2(&bias.contiguous()?, AddBias)?)
+    let spatial = x.dims()[2..].iter().product::<usize>().max(1);
+    let y = dispatch!(x.dtype(), T => {
+        let b = bias.elements::<T>()?;
+        let mut y = Buffer::copy_of(x.elements::<T>()?);
+        if spatial == 1 {
+            for row in y.chunks_mut(b.len().max(1)) {
+                row.iter_mut().zip(b).for_each(|(y, b)| *y += *b);
+            }
+        } else {
+            for (plane, b) in y.chunks_mut(spatial).zip(b.iter().cycle()) {
+                plane.iter_mut().for_each(|y| *y += *b);
+            }
+        }
+        Tensor::from_buffer(y, x.shape())
+    })?;
+    let bias_in = bias.clone();
+    Ok(y.with_gradient(&[x, bias], move |gradient| {
+        let db = bias_in.is_tracked().then(|| bias_gradient(&gradient, spatial, &bias_in));
+        Ok(vec![Some(gradient), db.transpose()?])
+    }))
 }
 
-struct AddBias;
-
-impl CustomOp2 for AddBias {
-    fn name(&self) -> &'static str {
-        "add-bias"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let dims = x_layout.dims();
-        let spatial = dims[2..].iter().product::<usize>();
-        dispatch!(x.dtype(), T => {
-            let (x, bias) = (elements::<T>(x, x_layout)?, elements::<T>(bias, bias_layout)?);
-            let mut y = x.to_vec();
-            for (i, plane) in y.chunks_mut(spatial.max(1)).enumerate() {
-                let b = bias[i % bias.len()];
-                plane.iter_mut().for_each(|y| *y += b);
+fn bias_gradient(gradient: &Tensor, spatial: usize, bias: &Tensor) -> Result<Tensor> {
+    let channels = bias.elem_count();
+    dispatch!(gradient.dtype(), T => {
+        let g = gradient.elements::<T>()?;
+        let mut db = vec![0f64; channels];
+        if spatial == 1 {
+            for row in g.chunks(channels.max(1)) {
+                db.iter_mut().zip(row).for_each(|(db, g)| *db += g.f64());
             }
-            Ok(output(y, x_layout.shape()))
-        })
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        bias: &Tensor,
-        _y: &Tensor,
-        grad: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        if !bias.track_op() {
-            return Ok((Some(grad.clone()), None));
-        }
-        let spatial = x.dims()[2..].iter().product::<usize>();
-        let channels = bias.elem_count();
-        let db = dispatch!(x.dtype(), T => with_elements::<T, _>(&[grad], |s| {
-            let mut db = vec![0f64; channels];
-            for (i, plane) in s[0].chunks(spatial.max(1)).enumerate() {
+        } else {
+            for (i, plane) in g.chunks(spatial).enumerate() {
                 db[i % channels] += plane.iter().copied().sum::<T>().f64();
             }
-            let db: Vec<T> = db.into_iter().map(T::of).collect();
-            Tensor::from_vec(db, bias.shape(), bias.device())
-        }))?;
-        Ok((Some(grad.clone()), Some(db)))
-    }
+        }
+        Tensor::from_buffer(db.into_iter().map(T::of).collect(), bias.shape())
+    })
 }

@@ -1,11 +1,11 @@
 //! Elementwise maps `y = f(x)` with the exact derivative.
 
-use candle_core::backend::BackendStorage as _;
-use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::real::{Real, dispatch, elements, output, with_elements};
-use crate::Result;
+use super::real::{Real, dispatch};
+use super::simd::multiversion;
+use crate::tensor::Buffer;
+use crate::{Result, Tensor};
 
 /// Elements that one task works on; fixed, so that results never depend on the number of threads.
 const CHUNK: usize = 16_384;
@@ -18,55 +18,53 @@ pub trait Elementwise: Clone + Send + Sync + 'static {
     fn derivative<T: Real>(&self, x: T) -> T;
 }
 
+/// Calls `f` on chunks of equal place, on several threads where that pays.
+fn chunks<T: Real>(y: &mut [T], x: &[T], f: impl Fn(&mut [T], &[T]) + Sync) {
+    if y.len() <= CHUNK {
+        f(y, x);
+    } else {
+        y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| f(y, x));
+    }
+}
+
 /// Applies `f` to every element of `x` (any shape).
 ///
 /// # Errors
-/// If `x` is not f32 or f64 on the CPU.
+/// If the elements are no floating-point numbers.
 pub fn map<F: Elementwise>(x: &Tensor, f: F) -> Result<Tensor> {
-    Ok(x.contiguous()?.apply_op1(Map(f))?)
+    let y = dispatch!(x.dtype(), T => {
+        let values = x.elements::<T>()?;
+        let mut y = Buffer::scratch(values.len());
+        chunks(&mut y, values, |y, x| apply(&f, x, y));
+        Tensor::from_buffer(y, x.shape())
+    })?;
+    let input = x.clone();
+    Ok(y.with_gradient(&[x], move |gradient| {
+        let shape = input.shape();
+        let dx = dispatch!(input.dtype(), T => {
+            let mut dx = gradient.into_buffer::<T>()?;
+            chunks(&mut dx, input.elements::<T>()?, |dx, x| apply_gradient(&f, x, dx));
+            Tensor::from_buffer(dx, shape)
+        })?;
+        Ok(vec![Some(dx)])
+    }))
 }
 
-struct Map<F>(F);
-
-impl<F: Elementwise> CustomOp1 for Map<F> {
-    fn name(&self) -> &'static str {
-        "map"
+multiversion! {
+    fn apply[T: Real, F: Elementwise](f: &F, x: &[T], y: &mut [T]) {
+        for (y, x) in y.iter_mut().zip(x) {
+            *y = f.value(*x);
+        }
     }
 
-    fn cpu_fwd(
-        &self,
-        storage: &CpuStorage,
-        layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        dispatch!(storage.dtype(), T => {
-            let x = elements::<T>(storage, layout)?;
-            let mut y = vec![T::default(); x.len()];
-            y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
-                for (y, x) in y.iter_mut().zip(x) {
-                    *y = self.0.value(*x);
-                }
-            });
-            Ok(output(y, layout.shape()))
-        })
-    }
-
-    fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        let dx = dispatch!(x.dtype(), T => with_elements::<T, _>(&[x, grad], |s| {
-            let mut dx = vec![T::default(); s[0].len()];
-            dx.par_chunks_mut(CHUNK)
-                .zip(s[0].par_chunks(CHUNK).zip(s[1].par_chunks(CHUNK)))
-                .for_each(|(dx, (x, g))| {
-                    for (dx, (x, g)) in dx.iter_mut().zip(x.iter().zip(g)) {
-                        *dx = self.0.derivative(*x) * *g;
-                    }
-                });
-            Tensor::from_vec(dx, x.shape(), x.device())
-        }))?;
-        Ok(Some(dx))
+    fn apply_gradient[T: Real, F: Elementwise](f: &F, x: &[T], g: &mut [T]) {
+        for (g, x) in g.iter_mut().zip(x) {
+            *g = f.derivative(*x) * *g;
+        }
     }
 }
 
-/// `max(x, 0)`, with derivative 0 at 0 as in PyTorch (stock candle gives 1).
+/// `max(x, 0)`, with derivative 0 at 0 as in PyTorch.
 #[derive(Debug, Clone, Copy)]
 pub struct Relu;
 

@@ -1,4 +1,4 @@
-//! Kernels with checked gradients, as candle custom operators on f32 and f64.
+//! Kernels with checked gradients, on f32 and f64.
 //!
 //! No kernel's result depends on the number of threads: work is split into blocks whose size
 //! depends on shapes alone, and every sum has a fixed order.
@@ -10,12 +10,15 @@ mod map;
 mod norm;
 mod pool;
 pub(crate) mod real;
+pub(crate) mod simd;
 mod through;
 
 pub use conv::{ConvGeometry, conv2d};
 pub use linear::{add_bias, linear};
 pub use map::{Elementwise, Relu, Sigmoid, map, relu, sigmoid};
-pub use norm::{ChannelStatistics, batch_norm, batch_norm_with};
-pub use pool::max_pool2d;
+pub use norm::{ChannelStatistics, Tail, batch_norm, batch_norm_fused, batch_norm_with};
+pub use pool::{avg_pool2d, max_pool2d};
 pub use real::Real;
+pub(crate) use real::dispatch;
+pub(crate) use simd::multiversion;
 pub use through::straight_through;

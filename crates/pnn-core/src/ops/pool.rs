@@ -1,12 +1,10 @@
-//! Max pooling. Stock candle 0.11 scales the gradient of `max_pool2d` by (ties / k^2); ours sends
-//! all of it to the first maximum in row-major order, as PyTorch does.
+//! Pooling. Of equal maxima the first in row-major order gets the gradient, as in PyTorch.
 
-use candle_core::backend::BackendStorage as _;
-use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::real::{Real, dispatch, elements, output, with_elements};
-use crate::{Error, Result};
+use super::real::{Real, dispatch};
+use crate::tensor::Buffer;
+use crate::{Error, Result, Tensor};
 
 /// The maximum over windows of `size` x `size` pixels that are `stride` apart; rows and columns
 /// that do not fill a window are left out. NaN wins over every number.
@@ -24,9 +22,40 @@ pub fn max_pool2d(x: &Tensor, size: usize, stride: usize) -> Result<Tensor> {
         );
         return Err(Error::shape("input of max pooling", x, want));
     }
-    Ok(x.contiguous()?.apply_op1(MaxPool2d { size, stride })?)
+    let windows = MaxPool2d { size, stride };
+    let (batch, channels, height, width) = x.dims4()?;
+    let (rows, columns) = (windows.out(height), windows.out(width));
+    let y = dispatch!(x.dtype(), T => {
+        let mut y = Buffer::<T>::scratch(batch * channels * rows * columns);
+        y.par_chunks_mut(channels * rows * columns)
+            .zip(x.elements::<T>()?.par_chunks(channels * height * width))
+            .for_each(|(y, x)| {
+                for (y, x) in y.chunks_mut(rows * columns).zip(x.chunks(height * width)) {
+                    windows.for_each_maximum(x, width, |out, best| y[out] = x[best]);
+                }
+            });
+        Tensor::from_buffer(y, (batch, channels, rows, columns))
+    })?;
+    let input = x.clone();
+    Ok(y.with_gradient(&[x], move |gradient| {
+        let dx = dispatch!(gradient.dtype(), T => {
+            let mut dx = Buffer::<T>::zeros(input.elem_count());
+            dx.par_chunks_mut(channels * height * width)
+                .zip(input.elements::<T>()?.par_chunks(channels * height * width))
+                .zip(gradient.elements::<T>()?.par_chunks(channels * rows * columns))
+                .for_each(|((dx, x), g)| {
+                    let planes = dx.chunks_mut(height * width).zip(x.chunks(height * width));
+                    for ((dx, x), g) in planes.zip(g.chunks(rows * columns)) {
+                        windows.for_each_maximum(x, width, |out, best| dx[best] += g[out]);
+                    }
+                });
+            Tensor::from_buffer(dx, input.shape())
+        })?;
+        Ok(vec![Some(dx)])
+    }))
 }
 
+#[derive(Clone, Copy)]
 struct MaxPool2d {
     size: usize,
     stride: usize,
@@ -63,48 +92,52 @@ impl MaxPool2d {
     }
 }
 
-impl CustomOp1 for MaxPool2d {
-    fn name(&self) -> &'static str {
-        "max-pool2d"
+/// The mean over windows of `size` x `size` pixels that are `stride` apart; rows and columns that
+/// do not fill a window are left out.
+///
+/// # Shapes
+/// As [`max_pool2d`].
+///
+/// # Errors
+/// As [`max_pool2d`].
+pub fn avg_pool2d(x: &Tensor, size: usize, stride: usize) -> Result<Tensor> {
+    let fits = x.rank() == 4 && x.dim(1)? > 0 && x.dim(2)? >= size && x.dim(3)? >= size;
+    if !fits || size == 0 || stride == 0 {
+        let want = format!(
+            "(batch, channels, >= {size}, >= {size}) for windows of {size}, stride {stride}"
+        );
+        return Err(Error::shape("input of average pooling", x, want));
     }
-
-    fn cpu_fwd(
-        &self,
-        storage: &CpuStorage,
-        layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (batch, channels, height, width) = layout.shape().dims4()?;
-        let (rows, columns) = (self.out(height), self.out(width));
-        dispatch!(storage.dtype(), T => {
-            let x = elements::<T>(storage, layout)?;
-            let mut y = vec![T::default(); batch * channels * rows * columns];
-            y.par_chunks_mut(channels * rows * columns)
-                .zip(x.par_chunks(channels * height * width))
-                .for_each(|(y, x)| {
-                    for (y, x) in y.chunks_mut(rows * columns).zip(x.chunks(height * width)) {
-                        self.for_each_maximum(x, width, |out, best| y[out] = x[best]);
-                    }
-                });
-            Ok(output(y, (batch, channels, rows, columns)))
-        })
-    }
-
-    fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        let (_, channels, height, width) = x.dims4()?;
-        let (rows, columns) = (self.out(height), self.out(width));
-        let dx = dispatch!(x.dtype(), T => with_elements::<T, _>(&[x, grad], |s| {
-            let mut dx = vec![T::default(); s[0].len()];
-            dx.par_chunks_mut(channels * height * width)
-                .zip(s[0].par_chunks(channels * height * width))
-                .zip(s[1].par_chunks(channels * rows * columns))
-                .for_each(|((dx, x), g)| {
-                    let planes = dx.chunks_mut(height * width).zip(x.chunks(height * width));
-                    for ((dx, x), g) in planes.zip(g.chunks(rows * columns)) {
-                        self.for_each_maximum(x, width, |out, best| dx[best] += g[out]);
-                    }
-                });
-            Tensor::from_vec(dx, x.shape(), x.device())
-        }))?;
-        Ok(Some(dx))
-    }
+    let (batch, channels, height, width) = x.dims4()?;
+    let (rows, columns) = ((height - size) / stride + 1, (width - size) / stride + 1);
+    // Every output and the pixels that it is the mean of.
+    let windows = move |f: &mut dyn FnMut(usize, usize)| {
+        for (i, j) in (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))) {
+            for (k, l) in (0..size).flat_map(|k| (0..size).map(move |l| (k, l))) {
+                f(i * columns + j, (i * stride + k) * width + j * stride + l);
+            }
+        }
+    };
+    let share = 1.0 / (size * size) as f64;
+    let y = dispatch!(x.dtype(), T => {
+        let mut y = Buffer::<T>::zeros(batch * channels * rows * columns);
+        let planes = y.par_chunks_mut(rows * columns);
+        planes.zip(x.elements::<T>()?.par_chunks(height * width)).for_each(|(y, x)| {
+            windows(&mut |out, pixel| y[out] += x[pixel]);
+            y.iter_mut().for_each(|y| *y *= T::of(share));
+        });
+        Tensor::from_buffer(y, (batch, channels, rows, columns))
+    })?;
+    let shape = x.shape().clone();
+    Ok(y.with_gradient(&[x], move |gradient| {
+        let dx = dispatch!(gradient.dtype(), T => {
+            let mut dx = Buffer::<T>::zeros(shape.elem_count());
+            let planes = dx.par_chunks_mut(height * width);
+            planes.zip(gradient.elements::<T>()?.par_chunks(rows * columns)).for_each(|(dx, g)| {
+                windows(&mut |out, pixel| dx[pixel] += g[out] * T::of(share));
+            });
+            Tensor::from_buffer(dx, &shape)
+        })?;
+        Ok(vec![Some(dx)])
+    }))
 }

@@ -1,17 +1,28 @@
-//! The number types that kernels run in, and access to tensor memory.
+//! The number types that kernels run in.
 
-use candle_core::{CpuStorage, Layout, Shape, Storage, Tensor, WithDType};
 use num_traits::{Float, NumAssign};
 
+use crate::tensor::{Buffer, Element};
+
 /// A floating-point type that kernels are compiled for: `f32` (fast path) and `f64` (checks).
-pub trait Real: Float + NumAssign + WithDType + Default + std::iter::Sum {
+pub trait Real: Float + NumAssign + Element + std::iter::Sum {
     /// Conversion from `f64`, rounding to nearest.
     fn of(value: f64) -> Self;
     /// Conversion to `f64`, exact.
     fn f64(self) -> f64;
+    /// The slice itself where this type is `f32`: the way to kernels written for it.
+    fn as_f32(values: &[Self]) -> Option<&[f32]>;
+    /// Back from [`Self::as_f32`]; any other type is rounded to.
+    fn from_f32(values: Buffer<f32>) -> Buffer<Self>;
 }
 
 impl Real for f32 {
+    fn as_f32(values: &[Self]) -> Option<&[f32]> {
+        Some(values)
+    }
+    fn from_f32(values: Buffer<f32>) -> Buffer<Self> {
+        values
+    }
     #[inline]
     fn of(value: f64) -> Self {
         value as Self
@@ -23,6 +34,12 @@ impl Real for f32 {
 }
 
 impl Real for f64 {
+    fn as_f32(_: &[Self]) -> Option<&[f32]> {
+        None
+    }
+    fn from_f32(values: Buffer<f32>) -> Buffer<Self> {
+        values.iter().map(|v| Self::from(*v)).collect()
+    }
     #[inline]
     fn of(value: f64) -> Self {
         value
@@ -37,49 +54,19 @@ impl Real for f64 {
 macro_rules! dispatch {
     ($dtype:expr, $t:ident => $body:expr) => {
         match $dtype {
-            candle_core::DType::F32 => {
+            $crate::DType::F32 => {
                 type $t = f32;
                 $body
             }
-            candle_core::DType::F64 => {
+            $crate::DType::F64 => {
                 type $t = f64;
                 $body
             }
-            other => Err(candle_core::Error::UnsupportedDTypeForOp(other, "pnn kernel").bt()),
+            other => Err($crate::Error::Unsupported {
+                device: "a kernel".into(),
+                capability: format!("{other:?} (F32 and F64 are)"),
+            }),
         }
     };
 }
 pub(crate) use dispatch;
-
-/// The elements of a contiguous storage, in row-major order.
-pub(crate) fn elements<'a, T: Real>(
-    storage: &'a CpuStorage,
-    layout: &Layout,
-) -> candle_core::Result<&'a [T]> {
-    let Some((start, end)) = layout.contiguous_offsets() else {
-        candle_core::bail!("kernel input of shape {:?} is not contiguous", layout.shape());
-    };
-    Ok(&storage.as_slice::<T>()?[start..end])
-}
-
-/// Calls `f` with the row-major elements of each tensor.
-pub(crate) fn with_elements<T: Real, R>(
-    tensors: &[&Tensor],
-    f: impl FnOnce(&[&[T]]) -> candle_core::Result<R>,
-) -> candle_core::Result<R> {
-    let contiguous = tensors.iter().map(|t| t.contiguous()).collect::<Result<Vec<_>, _>>()?;
-    let guards: Vec<_> = contiguous.iter().map(Tensor::storage_and_layout).collect();
-    let slices = guards
-        .iter()
-        .map(|(storage, layout)| match &**storage {
-            Storage::Cpu(cpu) => elements(cpu, layout),
-            _ => candle_core::bail!("pnn kernels run on the CPU device"),
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    f(&slices)
-}
-
-/// A kernel's output storage.
-pub(crate) fn output<T: Real>(values: Vec<T>, shape: impl Into<Shape>) -> (CpuStorage, Shape) {
-    (T::to_cpu_storage_owned(values), shape.into())
-}

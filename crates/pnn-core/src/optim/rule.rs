@@ -1,9 +1,10 @@
 //! Update rules, equal to PyTorch's `SGD`, `Adam` and `AdamW` step by step.
 
-use crate::ops::real::{Real, dispatch, with_elements};
+use crate::ops::{Real, dispatch, multiversion};
 use crate::optim::RuleState;
-use crate::params::{Gradients, ParamSet, Parameter};
-use crate::{DType, Device, Error, Result, Tensor};
+use crate::params::{Gradients, ParamSet};
+use crate::tensor::Buffer;
+use crate::{DType, Error, Result, Tensor};
 
 /// A first-order update rule with its state.
 pub trait Rule: Send {
@@ -98,22 +99,20 @@ impl Rule for Sgd {
         let parts = params.iter().zip(&gradients.0).zip(&mut self.velocity);
         for ((parameter, gradient), velocity) in parts {
             let Some(gradient) = gradient else { continue };
-            let old = velocity.as_ref().unwrap_or(gradient);
-            let first = velocity.is_none();
-            let value = parameter.var.as_tensor();
-            let (new, moved) = dispatch!(value.dtype(), T => {
-                with_elements::<T, _>(&[value, gradient, old], |s| {
-                    let (rate, momentum) = (T::of(self.rate), T::of(self.momentum));
-                    let v: Vec<T> = if first {
-                        s[1].to_vec()
-                    } else {
-                        s[2].iter().zip(s[1]).map(|(v, g)| *v * momentum + *g).collect()
-                    };
-                    let x: Vec<T> = s[0].iter().zip(&v).map(|(x, v)| *x - rate * *v).collect();
-                    Ok((tensor(x, parameter)?, tensor(v, parameter)?))
-                })
+            let (rate, momentum, shape) = (self.rate, self.momentum, gradient.shape());
+            let moved = dispatch!(gradient.dtype(), T => {
+                let g = gradient.elements::<T>()?;
+                let v = match velocity.take() {
+                    Some(old) => {
+                        let mut v = old.into_buffer::<T>()?;
+                        scale_and_add(&mut v, T::of(momentum), g);
+                        v
+                    }
+                    None => Buffer::copy_of(g),
+                };
+                parameter.var.update::<T>(|x| subtract(x, T::of(rate), &v))?;
+                Tensor::from_buffer(v, shape)
             })?;
-            parameter.var.set(&new)?;
             *velocity = Some(moved);
         }
         Ok(())
@@ -135,10 +134,6 @@ impl Rule for Sgd {
         self.velocity = load("velocity", state);
         Ok(())
     }
-}
-
-fn tensor<T: Real>(values: Vec<T>, like: &Parameter) -> candle_core::Result<Tensor> {
-    Tensor::from_vec(values, like.var.shape(), &Device::Cpu)
 }
 
 /// The name of the tensor with an index in a list. Five digits: names sort as the indices do.
@@ -241,6 +236,48 @@ impl Adam {
     }
 }
 
+/// The constants of one step of Adam.
+#[derive(Clone, Copy)]
+struct AdamStep<T> {
+    b1: T,
+    b2: T,
+    c2: T,
+    size: T,
+    root: T,
+    eps: T,
+    decay: T,
+    shrink: T,
+}
+
+multiversion! {
+    /// One pass over parameters `x`, gradients `g` and moments `m`, `v`.
+    fn adam_step[T: Real](step: AdamStep<T>, x: &mut [T], g: &[T], m: &mut [T], v: &mut [T]) {
+        let AdamStep { b1, b2, c2, size, root, eps, decay, shrink } = step;
+        let moments = m.iter_mut().zip(v);
+        for ((x, g), (m, v)) in x.iter_mut().zip(g).zip(moments) {
+            let g = if decay == T::zero() { *g } else { *g + decay * *x };
+            let start = if shrink == T::one() { *x } else { *x * shrink };
+            *m += b1 * (g - *m);
+            *v = *v * b2 + c2 * g * g;
+            *x = start - size * (*m / (v.sqrt() / root + eps));
+        }
+    }
+
+    /// `v = v factor + g`.
+    fn scale_and_add[T: Real](v: &mut [T], factor: T, g: &[T]) {
+        for (v, g) in v.iter_mut().zip(g) {
+            *v = *v * factor + *g;
+        }
+    }
+
+    /// `x -= factor v`.
+    fn subtract[T: Real](x: &mut [T], factor: T, v: &[T]) {
+        for (x, v) in x.iter_mut().zip(v) {
+            *x -= factor * *v;
+        }
+    }
+}
+
 impl Rule for Adam {
     fn update(&mut self, params: &ParamSet, gradients: &Gradients) -> Result<()> {
         check_rate(self.rate)?;
@@ -258,37 +295,28 @@ impl Rule for Adam {
             let correction1 = 1.0 - self.beta1.powi(step);
             let step_size = self.rate / correction1;
             let root_correction2 = (1.0 - self.beta2.powi(step)).sqrt();
-            let value = parameter.var.as_tensor();
-            let zeros = value.zeros_like()?;
-            let first = self.first[i].as_ref().unwrap_or(&zeros);
-            let second = self.second[i].as_ref().unwrap_or(&zeros);
-            let (x, m, v) = dispatch!(value.dtype(), T => {
-                with_elements::<T, _>(&[value, gradient, first, second], |s| {
-                    let (b1, b2) = (T::of(1.0 - self.beta1), T::of(self.beta2));
-                    let c2 = T::of(1.0 - self.beta2);
-                    let (size, root) = (T::of(step_size), T::of(root_correction2));
-                    let (eps, decay) = (T::of(self.eps), T::of(self.weight_decay));
-                    let shrink = T::of(1.0 - self.rate * self.weight_decay);
-                    let n = s[0].len();
-                    let (mut x, mut m, mut v) =
-                        (Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n));
-                    let old = s[2].iter().zip(s[3]);
-                    for ((xk, g), (mk, vk)) in s[0].iter().zip(s[1]).zip(old) {
-                        let (mut xk, mut g) = (*xk, *g);
-                        if self.weight_decay != 0.0 {
-                            if self.decoupled { xk *= shrink } else { g += decay * xk }
-                        }
-                        let mk = *mk + b1 * (g - *mk);
-                        let vk = *vk * b2 + c2 * g * g;
-                        let denominator = vk.sqrt() / root + eps;
-                        x.push(xk - size * (mk / denominator));
-                        m.push(mk);
-                        v.push(vk);
-                    }
-                    Ok((tensor(x, parameter)?, tensor(m, parameter)?, tensor(v, parameter)?))
-                })
+            let old = (self.first[i].take(), self.second[i].take());
+            let shape = gradient.shape();
+            let (m, v) = dispatch!(gradient.dtype(), T => {
+                let g = gradient.elements::<T>()?;
+                let moment = |old: Option<Tensor>| match old {
+                    Some(old) => old.into_buffer::<T>(),
+                    None => Ok(Buffer::zeros(g.len())),
+                };
+                let (mut m, mut v) = (moment(old.0)?, moment(old.1)?);
+                let step = AdamStep {
+                    b1: T::of(1.0 - self.beta1),
+                    b2: T::of(self.beta2),
+                    c2: T::of(1.0 - self.beta2),
+                    size: T::of(step_size),
+                    root: T::of(root_correction2),
+                    eps: T::of(self.eps),
+                    decay: T::of(if self.decoupled { 0.0 } else { self.weight_decay }),
+                    shrink: T::of(if self.decoupled { 1.0 - self.rate * self.weight_decay } else { 1.0 }),
+                };
+                parameter.var.update::<T>(|x| adam_step(step, x, g, &mut m, &mut v))?;
+                Ok::<_, Error>((Tensor::from_buffer(m, shape)?, Tensor::from_buffer(v, shape)?))
             })?;
-            parameter.var.set(&x)?;
             self.first[i] = Some(m);
             self.second[i] = Some(v);
         }
@@ -306,7 +334,7 @@ impl Rule for Adam {
     fn state(&self) -> Result<RuleState> {
         let mut state = save("first", &self.first);
         state.extend(save("second", &self.second));
-        let steps = Tensor::from_vec(self.steps.clone(), self.steps.len(), &Device::Cpu)?;
+        let steps = Tensor::from_vec(self.steps.clone(), self.steps.len())?;
         state.insert("steps".into(), steps);
         Ok(state)
     }

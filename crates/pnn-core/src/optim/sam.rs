@@ -1,9 +1,10 @@
 //! Sharpness-aware minimisation: descend with the gradient taken at a nearby point of higher loss.
 
-use crate::ops::real::{Real, dispatch, with_elements};
+use crate::ops::{Real, dispatch, multiversion};
 use crate::optim::{Evaluation, Objective, Optimizer, Point, Rule};
-use crate::params::{Gradients, ParamSet, global_norm};
-use crate::{Device, Error, Result, Tensor};
+use crate::params::{Gradients, ParamSet};
+use crate::tensor::Buffer;
+use crate::{Error, Result, Tensor};
 
 /// Added to the norm so that a vanishing gradient gives a vanishing ascent, as in the reference
 /// implementations.
@@ -55,7 +56,7 @@ impl Ascent for Sam {
             return Ok(vec![None; params.len()]);
         }
         let scale = self.rho / (gradients.global_norm()? + EPS);
-        let scaled = gradients.0.iter().map(|g| g.as_ref().map(|g| scaled(g, scale)).transpose());
+        let scaled = gradients.0.iter().map(|g| g.as_ref().map(|g| g * scale).transpose());
         scaled.collect()
     }
 }
@@ -99,34 +100,45 @@ impl Ascent for Asam {
         if self.rho == 0.0 {
             return Ok(vec![None; params.len()]);
         }
-        let weigh = |power: i32, tensors: &[Option<Tensor>]| -> Result<Vec<Option<Tensor>>> {
-            params.iter().zip(tensors).map(|(parameter, g)| {
-                let Some(g) = g else { return Ok(None) };
-                let value = parameter.var.as_tensor();
-                let weighed = dispatch!(value.dtype(), T => with_elements::<T, _>(&[value, g], |s| {
-                    let eta = T::of(self.eta);
-                    let e: Vec<T> = s[0].iter().zip(s[1])
-                        .map(|(x, g)| (x.abs() + eta).powi(power) * *g).collect();
-                    Tensor::from_vec(e, value.shape(), &Device::Cpu)
-                }))?;
-                Ok(Some(weighed))
-            }).collect()
-        };
-        let scale = self.rho / (global_norm(&weigh(1, &gradients.0)?)? + EPS);
-        let mut displacement = weigh(2, &gradients.0)?;
-        for e in displacement.iter_mut().flatten() {
-            *e = scaled(e, scale)?;
+        // |T g|, then e = rho T^2 g / |T g|.
+        let pairs = || params.iter().zip(&gradients.0);
+        let mut squares = 0.0;
+        for (parameter, g) in pairs() {
+            let Some(g) = g else { continue };
+            let value = parameter.var.value();
+            squares += dispatch!(g.dtype(), T => {
+                let eta = T::of(self.eta);
+                let pairs = value.elements::<T>()?.iter().zip(g.elements::<T>()?);
+                Ok::<f64, Error>(pairs.map(|(x, g)| {
+                    let weighed = ((x.abs() + eta) * *g).f64();
+                    weighed * weighed
+                }).sum())
+            })?;
         }
-        Ok(displacement)
+        let scale = self.rho / (squares.sqrt() + EPS);
+        let displacement = pairs().map(|(parameter, g)| {
+            let Some(g) = g else { return Ok(None) };
+            let value = parameter.var.value();
+            dispatch!(g.dtype(), T => {
+                let (x, g_values) = (value.elements::<T>()?, g.elements::<T>()?);
+                let (eta, scale) = (T::of(self.eta), T::of(scale));
+                let mut e = Buffer::scratch(x.len());
+                adaptive_ascent(&mut e, x, g_values, eta, scale);
+                Tensor::from_buffer(e, g.shape()).map(Some)
+            })
+        });
+        displacement.collect()
     }
 }
 
-fn scaled(tensor: &Tensor, scale: f64) -> Result<Tensor> {
-    Ok(dispatch!(tensor.dtype(), T => with_elements::<T, _>(&[tensor], |s| {
-        let scale = T::of(scale);
-        let values: Vec<T> = s[0].iter().map(|v| *v * scale).collect();
-        Tensor::from_vec(values, tensor.shape(), &Device::Cpu)
-    }))?)
+multiversion! {
+    /// `e = scale (|x| + eta)^2 g`.
+    fn adaptive_ascent[T: Real](e: &mut [T], x: &[T], g: &[T], eta: T, scale: T) {
+        for ((e, x), g) in e.iter_mut().zip(x).zip(g) {
+            let t = x.abs() + eta;
+            *e = t * t * *g * scale;
+        }
+    }
 }
 
 /// A sharpness-aware step around any update rule: evaluate, ascend, evaluate again, return to the

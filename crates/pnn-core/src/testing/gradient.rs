@@ -1,7 +1,7 @@
 //! Backward passes against central finite differences.
 
 use super::tolerance::{unravel, values};
-use crate::{DType, Device, Error, Result, Seed, Tensor, Var};
+use crate::{DType, Error, Result, Seed, Tensor, Var};
 
 /// Step and tolerances of [`check_gradients`].
 ///
@@ -59,15 +59,15 @@ pub enum GradientError {
     Function(#[from] Error),
 }
 
-/// Compares the gradient of `f` by candle's backward pass with central finite differences, for
+/// Compares the gradient of `f` by the backward pass with central finite differences, for
 /// every element of every input. A random, fixed linear form reduces the output to a scalar, so
 /// that errors in different outputs do not cancel.
 ///
 /// ```
 /// use pnn_core::testing::{GradientCheck, check_gradients};
-/// use pnn_core::{Device, Tensor};
-/// let x = Tensor::new(&[0.3, -1.2], &Device::Cpu)?;
-/// let y = Tensor::new(&[2.0, 0.5], &Device::Cpu)?;
+/// use pnn_core::{Tensor};
+/// let x = Tensor::new(&[0.3, -1.2])?;
+/// let y = Tensor::new(&[2.0, 0.5])?;
 /// let check = GradientCheck::default();
 /// check_gradients(&[x.clone(), y.clone()], |t| Ok((&t[0] * t[1].sqr()?)?), &check)?;
 /// // A gradient that does not flow is found:
@@ -88,9 +88,8 @@ pub fn check_gradients(
             return Err(Error::shape(&format!("input {i}"), input, "any, of F64").into());
         }
     }
-    let vars: Vec<Var> =
-        inputs.iter().map(|x| Ok(Var::from_tensor(&x.contiguous()?)?)).collect::<Result<_>>()?;
-    let nodes: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
+    let vars: Vec<Var> = inputs.iter().map(|x| Ok(Var::new(&x))).collect::<Result<_>>()?;
+    let nodes: Vec<Tensor> = vars.iter().map(|v| v.tensor()).collect();
     let output = f(&nodes)?;
     let form = linear_form(output.dims())?;
     let loss = (&output * &form).and_then(|y| y.sum_all()).map_err(Error::from)?;
@@ -102,7 +101,7 @@ pub fn check_gradients(
     let plain: Vec<Tensor> = inputs.iter().map(Tensor::detach).collect();
     for (input, var) in vars.iter().enumerate() {
         let point = values(&inputs[input])?;
-        let backward = match store.get(var.as_tensor()) {
+        let backward = match store.get(&var.tensor()) {
             Some(gradient) => values(gradient)?,
             None => vec![0.0; point.len()],
         };
@@ -112,7 +111,7 @@ pub fn check_gradients(
                 let mut shifted = point.clone();
                 shifted[element] = moved;
                 let mut arguments = plain.clone();
-                arguments[input] = Tensor::from_vec(shifted, inputs[input].shape(), &Device::Cpu)?;
+                arguments[input] = Tensor::from_vec(shifted, inputs[input].shape())?;
                 values(&f(&arguments)?)
             };
             let (above, below) = (value + step, value - step);
@@ -152,5 +151,5 @@ fn linear_form(dims: &[usize]) -> Result<Tensor> {
         .into_iter()
         .map(|u| if u < 0.5 { -0.5 - 2.0 * u } else { 2.0 * u - 0.5 })
         .collect();
-    Ok(Tensor::from_vec(signed, dims, &Device::Cpu)?)
+    Ok(Tensor::from_vec(signed, dims)?)
 }

@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::ops::ConvGeometry;
-use crate::{DType, Device, Seed, Tensor};
+use crate::{DType, Seed, Tensor};
 
 /// Shapes with a number of dimensions in `rank`, each of a size in `dim`.
 pub fn shape(
@@ -35,7 +35,7 @@ pub fn tensor(
     vec(range, shape.iter().product::<usize>()).prop_filter_map(
         "a tensor of this dtype",
         move |values| {
-            let tensor = Tensor::from_vec(values, shape.as_slice(), &Device::Cpu).ok()?;
+            let tensor = Tensor::from_vec(values, shape.as_slice()).ok()?;
             tensor.to_dtype(dtype).ok()
         },
     )

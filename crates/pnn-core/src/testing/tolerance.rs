@@ -51,12 +51,12 @@ pub enum Mismatch {
 ///
 /// ```
 /// use pnn_core::testing::check_close;
-/// use pnn_core::{Device, Tensor};
-/// let want = Tensor::new(&[1.0, 2.0], &Device::Cpu)?;
-/// let got = Tensor::new(&[1.0, 2.1], &Device::Cpu)?;
+/// use pnn_core::{Tensor};
+/// let want = Tensor::new(&[1.0, 2.0])?;
+/// let got = Tensor::new(&[1.0, 2.1])?;
 /// let error = check_close(&got, &want, 1e-3, 0.0).unwrap_err().to_string();
 /// assert!(error.starts_with("element [1] is 2.1e0, expected 2e0"), "{error}");
-/// # Ok::<(), pnn_core::candle_core::Error>(())
+/// # Ok::<(), pnn_core::Error>(())
 /// ```
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use std::path::Path;
 use pnn_core::ops::Real;
 use pnn_core::params::{Gradients, ParamSet, Parameter};
 use pnn_core::testing::{check_close, check_same_bits};
-use pnn_core::{Bounds, DType, Device, Seed, Tensor, Var, store};
+use pnn_core::{Bounds, DType, Seed, Tensor, Var, store};
 
 /// A golden file.
 pub(crate) struct Golden {
@@ -101,22 +101,22 @@ pub(crate) fn uniform(seed: u64, shape: &[usize], dtype: DType) -> Tensor {
 }
 
 pub(crate) fn tensor(values: &[f64]) -> Tensor {
-    Tensor::new(values, &Device::Cpu).unwrap()
+    Tensor::new(values).unwrap()
 }
 
 pub(crate) fn zeros(shape: &[usize]) -> Tensor {
-    Tensor::zeros(shape, DType::F64, &Device::Cpu).unwrap()
+    Tensor::zeros(shape, DType::F64).unwrap()
 }
 
 pub(crate) fn var(tensor: &Tensor) -> Var {
-    Var::from_tensor(&tensor.contiguous().unwrap()).unwrap()
+    Var::new(&tensor)
 }
 
 /// Parameters without bounds, by name.
 pub(crate) fn params<'a>(named: impl IntoIterator<Item = (&'a str, Tensor)>) -> ParamSet {
     let parameter = |(name, value): (&str, Tensor)| Parameter {
         name: name.to_owned(),
-        var: var(&value.copy().unwrap()),
+        var: var(&value),
         bounds: Bounds::UNBOUNDED,
     };
     ParamSet::new(named.into_iter().map(parameter)).unwrap()
@@ -125,4 +125,11 @@ pub(crate) fn params<'a>(named: impl IntoIterator<Item = (&'a str, Tensor)>) -> 
 /// The gradients of the parameters of a scalar.
 pub(crate) fn gradients(params: &ParamSet, loss: &Tensor) -> Gradients {
     params.gradients(&loss.backward().unwrap())
+}
+
+/// The unbiased variance of each column of a matrix.
+pub(crate) fn variance(rows: &Tensor) -> Tensor {
+    let n = rows.dim(0).unwrap() as f64;
+    let distance = (rows - rows.mean(0).unwrap()).unwrap();
+    (distance.sqr().unwrap().sum(0).unwrap() * (1.0 / (n - 1.0))).unwrap()
 }

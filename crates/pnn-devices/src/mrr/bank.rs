@@ -261,7 +261,7 @@ impl<F: TransferFunction> PhysicalLayer for MrrBank<F> {
                 let values = detunings.flatten_all()?.to_vec1::<f64>()?;
                 let currents: Vec<f64> =
                     values.into_iter().map(|x| heater.nearest_milliamp(x)).collect();
-                Tensor::from_vec(currents, shape, weights.device())?
+                Tensor::from_vec(currents, shape)?
             }
         };
         let name = self.controls[0].name.to_owned();

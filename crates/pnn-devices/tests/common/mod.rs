@@ -3,7 +3,7 @@
 
 use pnn_core::layers::Product;
 use pnn_core::ops::{ConvGeometry, Real};
-use pnn_core::{Controls, DType, Device, Seed, Tensor};
+use pnn_core::{Controls, DType, Seed, Tensor};
 use pnn_devices::mrr::{Heater, Lorentzian, MrrBank, Parametrisation, TransferFunction};
 
 /// A user's ring: light that passes the ring meets light that goes around it, which makes the line
@@ -87,7 +87,7 @@ pub(crate) fn light(product: Product) -> Tensor {
 
 /// One value everywhere.
 pub(crate) fn full(value: f64, dims: &[usize]) -> Tensor {
-    Tensor::full(value, dims, &Device::Cpu).unwrap()
+    Tensor::full(value, dims).unwrap()
 }
 
 pub(crate) fn settings(name: &str, value: Tensor) -> Controls {

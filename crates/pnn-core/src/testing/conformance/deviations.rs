@@ -3,7 +3,7 @@
 use super::{Check, Outcome, Subject, cast, cast_controls, cast_deviations};
 use crate::device::{Deviations, PortShape};
 use crate::testing::tolerance::{check_close, check_same_bits, values};
-use crate::{DType, Device, Tensor};
+use crate::{DType, Tensor};
 
 pub(super) fn check(subject: &Subject<'_>) -> Outcome {
     zero(subject)?;
@@ -13,7 +13,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Outcome {
 }
 
 fn full(check: Check, value: f64, shape: &[usize]) -> Outcome<Tensor> {
-    check.ok(Tensor::full(value, shape, &Device::Cpu), "deviation")
+    check.ok(Tensor::full(value, shape), "deviation")
 }
 
 /// A shape of one element that broadcasts to that of the port.

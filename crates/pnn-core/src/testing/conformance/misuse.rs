@@ -2,7 +2,7 @@
 
 use super::{Check, Outcome, Subject, is_finite};
 use crate::device::{Controls, Deviations};
-use crate::{DType, Device, Tensor};
+use crate::{DType, Tensor};
 
 pub(super) fn check(subject: &Subject<'_>) -> Outcome {
     controls(subject)?;
@@ -36,7 +36,7 @@ fn controls(subject: &Subject<'_>) -> Outcome {
             shapes.push(longer);
         }
         for shape in shapes {
-            let value = Tensor::zeros(shape.as_slice(), DType::F64, &Device::Cpu);
+            let value = Tensor::zeros(shape.as_slice(), DType::F64);
             let doing = format!("control {name} of {shape:?}, not {:?},", control.shape);
             refuse(&doing, Some(check.ok(value, name)?))?;
         }
@@ -59,7 +59,7 @@ fn inputs(subject: &Subject<'_>) -> Outcome {
     for shape in shapes {
         for dtype in [DType::F32, DType::F64, DType::U32] {
             let doing = format!("input of {shape:?} of {dtype:?}");
-            let x = check.ok(Tensor::zeros(shape.as_slice(), dtype, &Device::Cpu), &doing)?;
+            let x = check.ok(Tensor::zeros(shape.as_slice(), dtype), &doing)?;
             let _ = subject.attempt(check, &doing, &x, &subject.controls, &Deviations::none())?;
         }
     }
@@ -68,7 +68,7 @@ fn inputs(subject: &Subject<'_>) -> Outcome {
 
 fn not_a_number(subject: &Subject<'_>) -> Outcome {
     let check = Check::NotANumber;
-    let nan = |shape: &[usize]| check.ok(Tensor::full(f64::NAN, shape, &Device::Cpu), "NaN");
+    let nan = |shape: &[usize]| check.ok(Tensor::full(f64::NAN, shape), "NaN");
     let must_show =
         |doing: &str, x: &Tensor, controls: &Controls, deviations: &Deviations| match subject
             .attempt(check, doing, x, controls, deviations)?

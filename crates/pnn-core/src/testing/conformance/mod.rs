@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::gradient::GradientCheck;
 use super::tolerance::values;
 use crate::device::{Controls, Deviations, PhysicalLayer, PortShape};
-use crate::{DType, Device, Seed, Tensor};
+use crate::{DType, Seed, Tensor};
 
 /// What the suite checks, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -240,7 +240,7 @@ impl Subject<'_> {
         // Rounded to f32, so that both precisions see the same number.
         let away = |u: f64| f64::from((scale * if u < 0.5 { -0.5 - u } else { u }) as f32);
         let deviation = u.into_iter().map(away).collect();
-        check.ok(Tensor::from_vec(deviation, self.full(shape), &Device::Cpu), name)
+        check.ok(Tensor::from_vec(deviation, self.full(shape)), name)
     }
 
     /// Full deviations at all ports.
@@ -283,7 +283,7 @@ impl Subject<'_> {
                     (false, false) => start + n,
                 }
             });
-            let value = Tensor::from_vec(value.collect(), control.shape.as_slice(), &Device::Cpu);
+            let value = Tensor::from_vec(value.collect(), control.shape.as_slice());
             controls.push((control.name.to_owned(), check.ok(value, control.name)?));
         }
         Ok(controls.into_iter().collect())

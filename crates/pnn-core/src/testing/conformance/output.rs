@@ -44,27 +44,27 @@ fn forward_and_backward(subject: &Subject<'_>) -> Outcome<Vec<Tensor>> {
     let (check, f32) = (Check::Determinism, DType::F32);
     let var = |tensor: &Tensor| -> Outcome<Var> {
         let tensor = cast(check, tensor, f32)?;
-        check.ok(tensor.contiguous().and_then(|t| Var::from_tensor(&t)), "variable")
+        Ok(Var::new(&tensor))
     };
     let mut vars = vec![var(subject.input)?];
     let mut controls = Vec::new();
     for (name, value) in subject.controls.iter() {
         let node = var(value)?;
-        controls.push((name.to_owned(), node.as_tensor().clone()));
+        controls.push((name.to_owned(), node.tensor()));
         vars.push(node);
     }
     let controls: Controls = controls.into_iter().collect();
     let mut deviations = Deviations::none();
     for (name, value) in subject.all_deviations(check)?.iter() {
         let node = var(value)?;
-        deviations = deviations.with(name, node.as_tensor().clone());
+        deviations = deviations.with(name, node.tensor());
         vars.push(node);
     }
-    let y = subject.run(check, "all ports", vars[0].as_tensor(), &controls, &deviations)?;
+    let y = subject.run(check, "all ports", &vars[0].tensor(), &controls, &deviations)?;
     let backward =
         check.no_panic("backward pass", || y.sqr().and_then(|y| y.sum_all()?.backward()))?;
     let store = check.ok(backward, "backward pass")?;
-    let gradients = vars.iter().filter_map(|v| store.get(v.as_tensor()).cloned());
+    let gradients = vars.iter().filter_map(|v| store.get(&v.tensor()).cloned());
     Ok([y.detach()].into_iter().chain(gradients).collect())
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Check, Outcome, Subject, is_finite};
 use crate::device::{Bounds, Controls, Deviations, PhysicalLayer};
 use crate::testing::tolerance::{check_same_bits, values};
-use crate::{DType, Device, Seed, Tensor};
+use crate::{DType, Seed, Tensor};
 
 /// The initial settings in f64, after every check on them and on the specs.
 pub(super) fn initial(device: &dyn PhysicalLayer, seed: &Seed) -> Outcome<Controls> {
@@ -77,7 +77,7 @@ pub(super) fn bounds(subject: &Subject<'_>) -> Outcome {
             let bound = if low { control.bounds.low } else { control.bounds.high };
             let value = if bound.is_finite() {
                 let shape = control.shape.as_slice();
-                check.ok(Tensor::full(bound, shape, &Device::Cpu), control.name)?
+                check.ok(Tensor::full(bound, shape), control.name)?
             } else {
                 check.ok(subject.controls.get(control.name), control.name)?.clone()
             };

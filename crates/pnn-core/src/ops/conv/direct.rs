@@ -1,0 +1,301 @@
+//! Convolution of stride 1 without unfolding.
+//!
+//! The images of a group are copied into lines, one for each channel: rows follow one another with
+//! as many zeros between them as the padding, and images with as many rows of zeros. What lies left
+//! of a row is then what lies right of the row before, and a convolution is a correlation of lines
+//! in which each tap of the filter is a constant offset. Sums that belong to no output (they wrap
+//! around a row's end) are computed and not copied back: less than a third at worst.
+
+use rayon::prelude::*;
+
+use super::im2col::total;
+use super::kernels::{Correlate, Lines, Products, SLACK, Taps, output_block};
+use super::{Gradients, Sizes, images_per_task};
+use crate::tensor::Buffer;
+
+/// Values in the lines of a group, about: what a core's second cache holds with ease.
+const GROUP: usize = 1 << 16;
+
+/// Whether the lines of this module can hold the convolution.
+pub(super) fn fits(s: Sizes) -> bool {
+    s.stride == 1 && s.padding < s.kernel_height.min(s.kernel_width)
+}
+
+/// A batch of images of some channels, to be convolved with padding.
+#[derive(Clone, Copy)]
+struct Images {
+    channels: usize,
+    height: usize,
+    width: usize,
+    /// Rows of zeros between images.
+    pad_rows: usize,
+    /// Zeros between rows.
+    pad_columns: usize,
+}
+
+impl Images {
+    fn stride(&self) -> usize {
+        self.width + self.pad_columns
+    }
+
+    /// Places of one image in a line.
+    fn span(&self) -> usize {
+        (self.height + self.pad_rows) * self.stride()
+    }
+
+    /// Zeros before the first image.
+    fn lead(&self) -> usize {
+        self.pad_rows * self.stride() + self.pad_columns
+    }
+
+    fn values(&self) -> usize {
+        self.channels * self.height * self.width
+    }
+
+    fn line(&self, images: usize, taps: Taps) -> usize {
+        self.lead() + images * self.span() + taps.reach() + SLACK
+    }
+
+    /// Copies images into lines of a length, each image `span` after the one before and each row
+    /// `stride` after the one before, beginning at `lead`.
+    fn spread(
+        &self,
+        images: &[f32],
+        lines: &mut [f32],
+        length: usize,
+        (lead, stride, span): Steps,
+    ) {
+        lines.fill(0.0);
+        let plane = self.height * self.width;
+        for (i, image) in images.chunks_exact(self.values()).enumerate() {
+            for (c, plane) in image.chunks_exact(plane).enumerate() {
+                let line = &mut lines[c * length + lead + i * span..];
+                for (y, row) in plane.chunks_exact(self.width).enumerate() {
+                    line[y * stride..][..self.width].copy_from_slice(row);
+                }
+            }
+        }
+    }
+
+    fn steps(&self) -> Steps {
+        (self.lead(), self.stride(), self.span())
+    }
+}
+
+/// Where images lie in lines: lead, stride of rows, span of images.
+type Steps = (usize, usize, usize);
+
+/// One direction of a convolution: from images to images, with filters.
+struct Pass {
+    from: Images,
+    taps: Taps,
+    outputs: usize,
+    out_height: usize,
+    out_width: usize,
+    block: usize,
+    weights: Vec<f32>,
+}
+
+impl Pass {
+    /// From the input to the output.
+    fn forward(s: Sizes, w: &[f32]) -> Self {
+        let from = Images {
+            channels: s.channels,
+            height: s.height,
+            width: s.width,
+            pad_rows: s.padding,
+            pad_columns: s.padding,
+        };
+        Self::new(s, from, s.outputs, (s.out_height, s.out_width), |o, c, t| {
+            w[(o * s.channels + c) * s.kernel_height * s.kernel_width + t]
+        })
+    }
+
+    /// From the output's gradient to the input's: the filters turned by half a turn, from outputs
+    /// to channels.
+    fn backward(s: Sizes, w: &[f32]) -> Self {
+        let taps = s.kernel_height * s.kernel_width;
+        let from = Images {
+            channels: s.outputs,
+            height: s.out_height,
+            width: s.out_width,
+            pad_rows: s.kernel_height - 1 - s.padding,
+            pad_columns: s.kernel_width - 1 - s.padding,
+        };
+        Self::new(s, from, s.channels, (s.height, s.width), |c, o, t| {
+            w[(o * s.channels + c) * taps + taps - 1 - t]
+        })
+    }
+
+    fn new(
+        s: Sizes,
+        from: Images,
+        outputs: usize,
+        (out_height, out_width): (usize, usize),
+        weight: impl Fn(usize, usize, usize) -> f32,
+    ) -> Self {
+        let taps = Taps { rows: s.kernel_height, columns: s.kernel_width, stride: from.stride() };
+        let block = output_block(outputs, lanes());
+        let count = taps.rows * taps.columns;
+        let mut weights = vec![0.0; outputs.div_ceil(block) * block * from.channels * count];
+        for o in 0..outputs {
+            for c in 0..from.channels {
+                for t in 0..count {
+                    let place = ((o / block) * from.channels + c) * count + t;
+                    weights[place * block + o % block] = weight(o, c, t);
+                }
+            }
+        }
+        Self { from, taps, outputs, out_height, out_width, block, weights }
+    }
+
+    /// Images that are worked on together.
+    fn group(&self) -> usize {
+        (GROUP / (self.from.channels.max(self.outputs) * self.from.span())).clamp(1, 64)
+    }
+
+    /// Correlates lines and copies what belongs to outputs into `images`.
+    fn run(&self, lines: &[f32], length: usize, scratch: &mut Vec<f32>, images: &mut [f32]) {
+        let out = self.outputs * self.out_height * self.out_width;
+        let count = images.len() / out * self.from.span();
+        let outputs = self.outputs.div_ceil(self.block) * self.block;
+        let y_length = count + SLACK;
+        if scratch.len() < outputs * y_length {
+            scratch.resize(outputs * y_length, 0.0);
+        }
+        pulp::Arch::new().dispatch(Correlate {
+            x: Lines { values: lines, count: self.from.channels, length },
+            weights: &self.weights,
+            taps: self.taps,
+            outputs,
+            block: self.block,
+            y: scratch,
+            y_length,
+            count,
+        });
+        for (i, image) in images.chunks_exact_mut(out).enumerate() {
+            for (o, plane) in image.chunks_exact_mut(self.out_height * self.out_width).enumerate() {
+                let line = &scratch[o * y_length + i * self.from.span()..];
+                for (y, row) in plane.chunks_exact_mut(self.out_width).enumerate() {
+                    row.copy_from_slice(&line[y * self.from.stride()..][..self.out_width]);
+                }
+            }
+        }
+    }
+}
+
+/// Single-precision lanes of the processor's vectors.
+fn lanes() -> usize {
+    struct Lanes;
+    impl pulp::WithSimd for Lanes {
+        type Output = usize;
+        #[inline(always)]
+        fn with_simd<S: pulp::Simd>(self, _: S) -> usize {
+            S::F32_LANES
+        }
+    }
+    pulp::Arch::new().dispatch(Lanes)
+}
+
+/// Memory of one thread, kept from call to call.
+#[derive(Default)]
+struct Workspace {
+    x: Vec<f32>,
+    g: Vec<f32>,
+    y: Vec<f32>,
+}
+
+thread_local! {
+    static WORKSPACE: std::cell::RefCell<Workspace> = std::cell::RefCell::default();
+}
+
+fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
+    if buffer.len() < length {
+        buffer.resize(length, 0.0);
+    }
+    &mut buffer[..length]
+}
+
+pub(super) fn forward(s: Sizes, x: &[f32], w: &[f32]) -> Buffer<f32> {
+    let pass = Pass::forward(s, w);
+    let out = s.outputs * s.pixels();
+    let group = pass.group();
+    let mut y = Buffer::scratch(s.batch * out);
+    let groups = y.par_chunks_mut(group * out).zip(x.par_chunks(group * s.image()));
+    groups.for_each(|(y, x)| {
+        WORKSPACE.with_borrow_mut(|work| {
+            let length = pass.from.line(x.len() / s.image(), pass.taps);
+            let lines = sized(&mut work.x, pass.from.channels * length);
+            pass.from.spread(x, lines, length, pass.from.steps());
+            pass.run(lines, length, &mut work.y, y);
+        });
+    });
+    y
+}
+
+pub(super) fn backward(
+    s: Sizes,
+    (x, w, g): (&[f32], &[f32], &[f32]),
+    (want_dx, want_dw): (bool, bool),
+) -> Gradients<f32> {
+    let (back, forth) = (Pass::backward(s, w), Pass::forward(s, w));
+    let (image, out) = (s.image(), s.outputs * s.pixels());
+    let per_task = images_per_task(s);
+    let mut dx = Buffer::scratch(if want_dx { s.batch * image } else { 0 });
+    let mut partial: Vec<Buffer<f32>> = (0..s.batch.div_ceil(per_task))
+        .map(|_| Buffer::zeros(if want_dw { s.outputs * s.taps() } else { 0 }))
+        .collect();
+    let pieces: Vec<Option<&mut [f32]>> = if want_dx {
+        dx.chunks_mut(per_task * image).map(Some).collect()
+    } else {
+        partial.iter().map(|_| None).collect()
+    };
+    let inputs = x.par_chunks(per_task * image).zip(g.par_chunks(per_task * out));
+    let tasks = partial.par_iter_mut().zip(pieces).zip(inputs);
+    tasks.for_each(|((dw, dx), (x, g))| {
+        WORKSPACE.with_borrow_mut(|work| {
+            if want_dw {
+                weight_gradient(&forth, &back, (x, g), work, dw);
+            }
+            let Some(dx) = dx else { return };
+            let group = back.group();
+            for (dx, g) in dx.chunks_mut(group * image).zip(g.chunks(group * out)) {
+                let length = back.from.line(g.len() / out, back.taps);
+                let lines = sized(&mut work.g, back.from.channels * length);
+                back.from.spread(g, lines, length, back.from.steps());
+                back.run(lines, length, &mut work.y, dx);
+            }
+        });
+    });
+    let length = s.outputs * s.taps();
+    (want_dx.then_some(dx), want_dw.then(|| total(length, &partial)))
+}
+
+/// Adds the weights' gradient of some images to `dw`.
+fn weight_gradient(
+    forth: &Pass,
+    back: &Pass,
+    (x, g): (&[f32], &[f32]),
+    work: &mut Workspace,
+    dw: &mut [f32],
+) {
+    let (image, out) = (forth.from.values(), back.from.values());
+    let group = forth.group();
+    for (x, g) in x.chunks(group * image).zip(g.chunks(group * out)) {
+        let images = x.len() / image;
+        let (length, span) = (forth.from.line(images, forth.taps), forth.from.span());
+        let lines = sized(&mut work.x, forth.from.channels * length);
+        forth.from.spread(x, lines, length, forth.from.steps());
+        // The gradient lies where the forward pass has its outputs: without a lead.
+        let (count, g_length) = (images * span, images * span + SLACK);
+        let g_lines = sized(&mut work.g, back.from.channels * g_length);
+        back.from.spread(g, g_lines, g_length, (0, forth.from.stride(), span));
+        pulp::Arch::new().dispatch(Products {
+            x: Lines { values: lines, count: forth.from.channels, length },
+            g: Lines { values: g_lines, count: back.from.channels, length: g_length },
+            taps: forth.taps,
+            count,
+            dw,
+        });
+    }
+}

@@ -1,0 +1,88 @@
+//! Vector instructions, chosen at run time.
+
+use super::real::Real;
+
+/// Functions of plain loops, compiled several times: for AVX-512, for AVX2 and for the compiler's
+/// target, chosen at run time. What they call should be `inline(always)`. Rust never contracts a
+/// multiplication and an addition, so the results are the same to the bit whichever is chosen.
+///
+/// Type parameters stand in square brackets.
+macro_rules! multiversion {
+    ($(
+        $(#[$doc:meta])*
+        $visibility:vis fn $name:ident[$($generics:tt)*]($($arg:ident: $ty:ty),* $(,)?)
+            $(-> $result:ty)? $body:block
+    )*) => {$(
+        $(#[$doc])*
+        #[allow(clippy::too_many_arguments)]
+        $visibility fn $name<$($generics)*>($($arg: $ty),*) $(-> $result)? {
+            #[inline(always)]
+            #[allow(clippy::too_many_arguments)]
+            fn plain<$($generics)*>($($arg: $ty),*) $(-> $result)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+                #[allow(clippy::too_many_arguments)]
+                fn avx512<$($generics)*>($($arg: $ty),*) $(-> $result)? {
+                    plain($($arg),*)
+                }
+                #[target_feature(enable = "avx2,fma")]
+                #[allow(clippy::too_many_arguments)]
+                fn avx2<$($generics)*>($($arg: $ty),*) $(-> $result)? {
+                    plain($($arg),*)
+                }
+                if $crate::ops::simd::has_avx512() {
+                    // SAFETY: the processor has the features, as was just found.
+                    return unsafe { avx512($($arg),*) };
+                }
+                if $crate::ops::simd::has_avx2() {
+                    // SAFETY: the processor has the features, as was just found.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            plain($($arg),*)
+        }
+    )*};
+}
+pub(crate) use multiversion;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && has_avx2()
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+/// Sums that run side by side.
+const LANES: usize = 16;
+
+/// The two sums of `f(a, b)` over two slices of equal length, in `LANES` interleaved accumulators,
+/// whatever the vectors of the processor: the order of the sum is fixed.
+#[inline(always)]
+pub(crate) fn lane_sums<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> (T, T)) -> (f64, f64) {
+    let (mut first, mut second) = ([T::zero(); LANES], [T::zero(); LANES]);
+    let (blocks, blocks_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let (rest, rest_b) = (blocks.remainder(), blocks_b.remainder());
+    for (a, b) in blocks.zip(blocks_b) {
+        for lane in 0..LANES {
+            let (u, v) = f(a[lane], b[lane]);
+            first[lane] += u;
+            second[lane] += v;
+        }
+    }
+    for (lane, (a, b)) in rest.iter().zip(rest_b).enumerate() {
+        let (u, v) = f(*a, *b);
+        first[lane] += u;
+        second[lane] += v;
+    }
+    let sum = |lanes: &[T; LANES]| lanes.iter().fold(0.0, |sum, lane| sum + lane.f64());
+    (sum(&first), sum(&second))
+}
