@@ -11,6 +11,7 @@ pub mod params;
 pub mod seed;
 pub mod store;
 pub mod tensor;
+mod threads;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -23,3 +24,4 @@ pub use model::{Counters, Counts, InSilico, InSitu, Lab, Mode, Model, Pass, Phys
 pub use params::{Gradients, ParamSet, Parameter};
 pub use seed::Seed;
 pub use tensor::{DType, Tensor, Var};
+pub use threads::use_threads;

@@ -244,7 +244,7 @@ impl Physical {
     pub fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         let y = pass.truth.run(&self.name, self.device.as_ref(), x, &self.controls())?;
         match &self.bias {
-            Some(bias) => add_bias(&y, &bias.tensor()),
+            Some(bias) => add_bias(y, &bias.tensor()),
             None => Ok(y),
         }
     }

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::gemm::{Matrix, gemm};
 use super::real::{Real, dispatch};
+use super::simd::{lane_sum, multiversion};
 use crate::tensor::Buffer;
 use crate::{Error, Result, Tensor};
 
@@ -64,11 +65,13 @@ fn product<T: Real>(m: usize, n: usize, k: usize, a: Matrix<'_, T>, b: Matrix<'_
     c
 }
 
-/// Adds `bias` (channels) to dimension 1 of `x` (batch, channels, ...).
+/// Adds `bias` (channels) to dimension 1 of `x` (batch, channels, ...): in place where `x` is given
+/// away and nothing else holds it.
 ///
 /// # Errors
 /// If the number of channels differs.
-pub fn add_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
+pub fn add_bias(x: impl Into<Tensor>, bias: &Tensor) -> Result<Tensor> {
+    let x = x.into();
     if x.rank() < 2 || bias.dims() != [x.dim(1)?] {
         return Err(Error::shape(
             "bias",
@@ -77,41 +80,51 @@ pub fn add_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
         ));
     }
     let spatial = x.dims()[2..].iter().product::<usize>().max(1);
-    let y = dispatch!(x.dtype(), T => {
+    let shape = x.shape().clone();
+    let (y, source) = dispatch!(x.dtype(), T => {
         let b = bias.elements::<T>()?;
-        let mut y = Buffer::copy_of(x.elements::<T>()?);
-        if spatial == 1 {
-            for row in y.chunks_mut(b.len().max(1)) {
-                row.iter_mut().zip(b).for_each(|(y, b)| *y += *b);
-            }
-        } else {
-            for (plane, b) in y.chunks_mut(spatial).zip(b.iter().cycle()) {
-                plane.iter_mut().for_each(|y| *y += *b);
-            }
-        }
-        Tensor::from_buffer(y, x.shape())
+        let (mut y, source) = x.take_elements::<T>()?;
+        add_to_planes(&mut y, b, spatial);
+        Ok::<_, Error>((Tensor::from_buffer(y, shape)?, source))
     })?;
     let bias_in = bias.clone();
-    Ok(y.with_gradient(&[x, bias], move |gradient| {
+    Ok(y.with_gradient(&[&source, bias], move |gradient| {
         let db = bias_in.is_tracked().then(|| bias_gradient(&gradient, spatial, &bias_in));
         Ok(vec![Some(gradient), db.transpose()?])
     }))
 }
 
 fn bias_gradient(gradient: &Tensor, spatial: usize, bias: &Tensor) -> Result<Tensor> {
-    let channels = bias.elem_count();
     dispatch!(gradient.dtype(), T => {
-        let g = gradient.elements::<T>()?;
-        let mut db = vec![0f64; channels];
-        if spatial == 1 {
-            for row in g.chunks(channels.max(1)) {
-                db.iter_mut().zip(row).for_each(|(db, g)| *db += g.f64());
-            }
-        } else {
-            for (i, plane) in g.chunks(spatial).enumerate() {
-                db[i % channels] += plane.iter().copied().sum::<T>().f64();
-            }
-        }
+        let db = sum_planes(gradient.elements::<T>()?, bias.elem_count(), spatial);
         Tensor::from_buffer(db.into_iter().map(T::of).collect(), bias.shape())
     })
+}
+
+multiversion! {
+    fn add_to_planes[T: Real](y: &mut [T], bias: &[T], spatial: usize) {
+        if spatial == 1 {
+            for row in y.chunks_exact_mut(bias.len()) {
+                row.iter_mut().zip(bias).for_each(|(y, b)| *y += *b);
+            }
+        } else {
+            for (plane, b) in y.chunks_exact_mut(spatial).zip(bias.iter().cycle()) {
+                plane.iter_mut().for_each(|y| *y += *b);
+            }
+        }
+    }
+
+    fn sum_planes[T: Real](g: &[T], channels: usize, spatial: usize) -> Vec<f64> {
+        let mut sums = vec![0f64; channels];
+        if spatial == 1 {
+            for row in g.chunks_exact(channels) {
+                sums.iter_mut().zip(row).for_each(|(sum, g)| *sum += g.f64());
+            }
+        } else {
+            for (i, plane) in g.chunks_exact(spatial).enumerate() {
+                sums[i % channels] += lane_sum(plane, plane, |g, _| g);
+            }
+        }
+        sums
+    }
 }

@@ -64,25 +64,19 @@ pub(crate) fn has_avx2() -> bool {
 /// Sums that run side by side.
 const LANES: usize = 16;
 
-/// The two sums of `f(a, b)` over two slices of equal length, in `LANES` interleaved accumulators,
+/// The sum of `f(a, b)` over two slices of equal length, in `LANES` interleaved accumulators,
 /// whatever the vectors of the processor: the order of the sum is fixed.
 #[inline(always)]
-pub(crate) fn lane_sums<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> (T, T)) -> (f64, f64) {
-    let (mut first, mut second) = ([T::zero(); LANES], [T::zero(); LANES]);
-    let (blocks, blocks_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let (rest, rest_b) = (blocks.remainder(), blocks_b.remainder());
-    for (a, b) in blocks.zip(blocks_b) {
+pub(crate) fn lane_sum<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> f64 {
+    let mut lanes = [T::zero(); LANES];
+    let ((blocks_a, rest_a), (blocks_b, rest_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in blocks_a.iter().zip(blocks_b) {
         for lane in 0..LANES {
-            let (u, v) = f(a[lane], b[lane]);
-            first[lane] += u;
-            second[lane] += v;
+            lanes[lane] += f(a[lane], b[lane]);
         }
     }
-    for (lane, (a, b)) in rest.iter().zip(rest_b).enumerate() {
-        let (u, v) = f(*a, *b);
-        first[lane] += u;
-        second[lane] += v;
+    for (lane, (a, b)) in rest_a.iter().zip(rest_b).enumerate() {
+        lanes[lane] += f(*a, *b);
     }
-    let sum = |lanes: &[T; LANES]| lanes.iter().fold(0.0, |sum, lane| sum + lane.f64());
-    (sum(&first), sum(&second))
+    lanes.iter().fold(0.0, |sum, lane| sum + lane.f64())
 }

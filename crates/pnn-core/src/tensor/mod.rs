@@ -328,6 +328,32 @@ impl Tensor {
         })
     }
 
+    /// The elements as a buffer of one's own, and this tensor as an operand for the gradient graph:
+    /// without values, if they could be taken from it.
+    pub(crate) fn take_elements<T: Element>(self) -> Result<(Buffer<T>, Self)> {
+        let whole = self.elements::<T>()?.len();
+        let copy = |tensor: Self| Ok((Buffer::copy_of(tensor.elements::<T>()?), tensor));
+        let mut inner = match Arc::try_unwrap(self.0) {
+            Ok(inner) if !inner.variable => inner,
+            Ok(inner) => return copy(Self(Arc::new(inner))),
+            Err(shared) => return copy(Self(shared)),
+        };
+        let empty = T::into_values(Buffer::zeros(0));
+        let values = std::mem::replace(&mut inner.values, empty);
+        match T::into_buffer(values).map(Arc::try_unwrap) {
+            Some(Ok(own)) if own.len() == whole => Ok((own, Self(Arc::new(inner)))),
+            Some(Ok(own)) => {
+                let part = Buffer::copy_of(&own[inner.offset..][..whole]);
+                Ok((part, Self(Arc::new(inner))))
+            }
+            Some(Err(shared)) => {
+                let part = Buffer::copy_of(&shared[inner.offset..][..whole]);
+                Ok((part, Self(Arc::new(inner))))
+            }
+            None => Err(Self(Arc::new(inner)).wrong_type(T::DTYPE)),
+        }
+    }
+
     fn wrong_type(&self, want: DType) -> Error {
         let what = format!("tensor of {:?}", self.dtype());
         Error::shape(&what, self, format!("elements of {want:?}"))
@@ -380,6 +406,12 @@ impl Tensor {
             (Values::U32(a), Values::U32(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
+    }
+}
+
+impl From<&Tensor> for Tensor {
+    fn from(tensor: &Tensor) -> Self {
+        tensor.clone()
     }
 }
 

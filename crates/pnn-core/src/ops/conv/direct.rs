@@ -9,7 +9,7 @@
 use rayon::prelude::*;
 
 use super::im2col::total;
-use super::kernels::{Correlate, Lines, Products, SLACK, Taps, output_block};
+use super::kernels::{Correlate, Lines, Products, Runs, SLACK, Taps, output_block};
 use super::{Gradients, Sizes, images_per_task};
 use crate::tensor::Buffer;
 
@@ -149,6 +149,17 @@ impl Pass {
         Self { from, taps, outputs, out_height, out_width, block, weights }
     }
 
+    /// The places of outputs in lines of some images: image by image, if that leaves out much of
+    /// what belongs to no output.
+    fn runs(&self, images: usize) -> Runs {
+        let (distance, length) = (self.from.span(), self.out_height * self.from.stride());
+        if length.next_multiple_of(48) <= distance {
+            Runs { count: images, length, distance }
+        } else {
+            Runs { count: 1, length: images * distance, distance }
+        }
+    }
+
     /// Images that are worked on together.
     fn group(&self) -> usize {
         (GROUP / (self.from.channels.max(self.outputs) * self.from.span())).clamp(1, 64)
@@ -157,9 +168,9 @@ impl Pass {
     /// Correlates lines and copies what belongs to outputs into `images`.
     fn run(&self, lines: &[f32], length: usize, scratch: &mut Vec<f32>, images: &mut [f32]) {
         let out = self.outputs * self.out_height * self.out_width;
-        let count = images.len() / out * self.from.span();
+        let count = images.len() / out;
         let outputs = self.outputs.div_ceil(self.block) * self.block;
-        let y_length = count + SLACK;
+        let y_length = count * self.from.span() + SLACK;
         if scratch.len() < outputs * y_length {
             scratch.resize(outputs * y_length, 0.0);
         }
@@ -171,7 +182,7 @@ impl Pass {
             block: self.block,
             y: scratch,
             y_length,
-            count,
+            runs: self.runs(count),
         });
         for (i, image) in images.chunks_exact_mut(out).enumerate() {
             for (o, plane) in image.chunks_exact_mut(self.out_height * self.out_width).enumerate() {
@@ -287,14 +298,14 @@ fn weight_gradient(
         let lines = sized(&mut work.x, forth.from.channels * length);
         forth.from.spread(x, lines, length, forth.from.steps());
         // The gradient lies where the forward pass has its outputs: without a lead.
-        let (count, g_length) = (images * span, images * span + SLACK);
+        let g_length = images * span + SLACK;
         let g_lines = sized(&mut work.g, back.from.channels * g_length);
         back.from.spread(g, g_lines, g_length, (0, forth.from.stride(), span));
         pulp::Arch::new().dispatch(Products {
             x: Lines { values: lines, count: forth.from.channels, length },
             g: Lines { values: g_lines, count: back.from.channels, length: g_length },
             taps: forth.taps,
-            count,
+            runs: forth.runs(images),
             dw,
         });
     }

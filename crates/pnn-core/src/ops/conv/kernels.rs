@@ -20,6 +20,28 @@ impl Taps {
     }
 }
 
+/// The places of a line that are computed: runs of equal length and distance.
+#[derive(Clone, Copy)]
+pub(super) struct Runs {
+    pub(super) count: usize,
+    pub(super) length: usize,
+    pub(super) distance: usize,
+}
+
+impl Runs {
+    /// The first places of steps that cover every run.
+    #[inline(always)]
+    fn starts(self, step: usize) -> impl Iterator<Item = usize> {
+        let runs = (0..self.count).map(move |run| run * self.distance);
+        runs.flat_map(move |start| (start..start + self.length).step_by(step))
+    }
+
+    /// Where the last run ends.
+    fn end(&self) -> usize {
+        self.count.saturating_sub(1) * self.distance + self.length
+    }
+}
+
 /// Lines of equal length, one after the other.
 #[derive(Clone, Copy)]
 pub(super) struct Lines<'a> {
@@ -42,7 +64,7 @@ pub(super) fn output_block(outputs: usize, lanes: usize) -> usize {
     choices.iter().copied().min_by_key(|b| waste(*b)).unwrap_or(4)
 }
 
-/// `y[o][q] = sum over channels c and taps t of w[o][c][t] x[c][q + t]` for `q < count`.
+/// `y[o][q] = sum over channels c and taps t of w[o][c][t] x[c][q + t]` for the places `q` of runs.
 ///
 /// `weights` lie as (block of outputs, channel, tap, output in the block), filled up with zeros.
 pub(super) struct Correlate<'a> {
@@ -53,9 +75,9 @@ pub(super) struct Correlate<'a> {
     pub(super) outputs: usize,
     pub(super) block: usize,
     pub(super) y: &'a mut [f32],
-    /// Distance of two outputs in `y`; at least `count` rounded up to a tile of 96.
+    /// Distance of two outputs in `y`; at least the end of the runs and [`SLACK`].
     pub(super) y_length: usize,
-    pub(super) count: usize,
+    pub(super) runs: Runs,
 }
 
 /// What lines are longer than what is asked of them, so that whole vectors can be read and written.
@@ -69,8 +91,11 @@ impl pulp::WithSimd for Correlate<'_> {
         self.x.check();
         let per_output = self.x.count * self.taps.rows * self.taps.columns;
         assert!(self.weights.len() >= self.outputs * per_output, "weights out of bounds");
-        assert!(self.y_length >= self.count + SLACK, "no slack in the result");
-        assert!(self.x.length >= self.count + SLACK + self.taps.reach(), "no slack in the lines");
+        assert!(self.y_length >= self.runs.end() + SLACK, "no slack in the result");
+        assert!(
+            self.x.length >= self.runs.end() + SLACK + self.taps.reach(),
+            "no slack in the lines"
+        );
         assert!(self.y.len() >= self.outputs * self.y_length, "result out of bounds");
         assert!(self.outputs.is_multiple_of(self.block), "outputs in whole blocks");
         match (S::F32_LANES >= 16, self.block) {
@@ -88,14 +113,12 @@ impl Correlate<'_> {
     #[inline(always)]
     fn tiles<S: Simd, const V: usize, const B: usize>(self, simd: S) {
         let per_block = self.x.count * self.taps.rows * self.taps.columns * B;
-        let mut q = 0;
-        while q < self.count {
+        for q in self.runs.starts(V * S::F32_LANES) {
             for block in 0..self.outputs / B {
                 let weights = &self.weights[block * per_block..][..per_block];
                 let y = &mut self.y[block * B * self.y_length + q..];
                 tile::<S, V, B>(simd, self.x, q, weights, self.taps, y, self.y_length);
             }
-            q += V * S::F32_LANES;
         }
     }
 }
@@ -150,13 +173,13 @@ fn tile<S: Simd, const V: usize, const B: usize>(
     }
 }
 
-/// `dw[o][c][t] += sum over q < count of g[o][q] x[c][q + t]`, with `dw` as (output, channel, tap).
+/// `dw[o][c][t] += sum over the places q of runs of g[o][q] x[c][q + t]`, with `dw` as (output, channel, tap).
 pub(super) struct Products<'a> {
     pub(super) x: Lines<'a>,
-    /// Zero between rows and beyond the last image.
+    /// Zero between rows, and for a vector's length behind each run.
     pub(super) g: Lines<'a>,
     pub(super) taps: Taps,
-    pub(super) count: usize,
+    pub(super) runs: Runs,
     pub(super) dw: &'a mut [f32],
 }
 
@@ -169,8 +192,11 @@ impl pulp::WithSimd for Products<'_> {
         self.g.check();
         let taps = self.taps.rows * self.taps.columns;
         assert!(self.dw.len() >= self.g.count * self.x.count * taps, "result out of bounds");
-        assert!(self.g.length >= self.count + SLACK, "no slack in the gradient");
-        assert!(self.x.length >= self.count + SLACK + self.taps.reach(), "no slack in the lines");
+        assert!(self.g.length >= self.runs.end() + SLACK, "no slack in the gradient");
+        assert!(
+            self.x.length >= self.runs.end() + SLACK + self.taps.reach(),
+            "no slack in the lines"
+        );
         let mut output = 0;
         while output < self.g.count {
             let left = self.g.count - output;
@@ -225,26 +251,29 @@ impl Products<'_> {
         offset: usize,
     ) -> [[f32; K]; B] {
         let mut sums = [[simd.splat_f32s(0.0); K]; B];
-        let mut q = 0;
-        while q < self.count {
-            // SAFETY: `with_simd` asserted that the lines are `SLACK` longer than the last place
-            // (plus the reach of the taps for `x`), a vector is no longer than `SLACK`, K columns
-            // from `offset` on are taps, and `output + B` is at most the number of lines of `g`.
-            unsafe {
-                let mut line = [simd.splat_f32s(0.0); K];
-                let place = self.x.values.as_ptr().add(c * self.x.length + q + offset);
-                for (k, line) in line.iter_mut().enumerate() {
-                    *line = place.add(k).cast::<S::f32s>().read_unaligned();
-                }
-                let place = self.g.values.as_ptr().add(output * self.g.length + q);
-                for (b, sums) in sums.iter_mut().enumerate() {
-                    let g = place.add(b * self.g.length).cast::<S::f32s>().read_unaligned();
-                    for (sum, line) in sums.iter_mut().zip(line) {
-                        *sum = simd.mul_add_f32s(g, line, *sum);
+        for run in 0..self.runs.count {
+            let start = run * self.runs.distance;
+            let mut q = start;
+            while q < start + self.runs.length {
+                // SAFETY: `with_simd` asserted that the lines are `SLACK` longer than the last place
+                // (plus the reach of the taps for `x`), a vector is no longer than `SLACK`, K columns
+                // from `offset` on are taps, and `output + B` is at most the number of lines of `g`.
+                unsafe {
+                    let mut line = [simd.splat_f32s(0.0); K];
+                    let place = self.x.values.as_ptr().add(c * self.x.length + q + offset);
+                    for (k, line) in line.iter_mut().enumerate() {
+                        *line = place.add(k).cast::<S::f32s>().read_unaligned();
+                    }
+                    let place = self.g.values.as_ptr().add(output * self.g.length + q);
+                    for (b, sums) in sums.iter_mut().enumerate() {
+                        let g = place.add(b * self.g.length).cast::<S::f32s>().read_unaligned();
+                        for (sum, line) in sums.iter_mut().zip(line) {
+                            *sum = simd.mul_add_f32s(g, line, *sum);
+                        }
                     }
                 }
+                q += S::F32_LANES;
             }
-            q += S::F32_LANES;
         }
         let mut totals = [[0.0; K]; B];
         for (totals, sums) in totals.iter_mut().zip(sums) {

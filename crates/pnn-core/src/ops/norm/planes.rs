@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use super::super::real::Real;
-use super::super::simd::{lane_sums, multiversion};
-use super::tail::{pool, rectified, unpool};
+use super::super::simd::{lane_sum, multiversion};
+use super::tail::{Windows, rectified};
 use super::{Layout, Tail};
 use crate::tensor::Buffer;
 use crate::{Result, Tensor};
@@ -86,6 +86,7 @@ multiversion! {
             }
             return;
         }
+        let mut windows = Windows::new(layout.spatial, layout.width);
         let planes = y.chunks_exact_mut(out).zip(x.chunks_exact(layout.spatial));
         for (((y, x), r), c) in planes.zip(r.chunks_exact(layout.spatial)).zip(channel_of(affine)) {
             match tail {
@@ -96,7 +97,7 @@ multiversion! {
                         *y = rectified(c.of(*x) + *r);
                     }
                 }
-                Tail::ReluMaxPool2 => pool(x, layout.width, y, |x| c.of(x)),
+                Tail::ReluMaxPool2 => windows.pool(x, y, |x| c.of(x)),
             }
         }
     }
@@ -179,6 +180,7 @@ multiversion! {
             return sums;
         }
         let out = layout.output_spatial(tail);
+        let mut windows = Windows::new(layout.spatial, layout.width);
         let planes = d.chunks_exact_mut(layout.spatial).zip(x.chunks_exact(layout.spatial));
         let planes = planes.zip(open.chunks_exact(layout.spatial)).zip(channel_of(affine));
         for (i, (((d, x), open), c)) in planes.enumerate() {
@@ -194,15 +196,10 @@ multiversion! {
                         *d = if *open > T::zero() { *d } else { T::zero() };
                     }
                 }
-                Tail::ReluMaxPool2 => {
-                    let odd = layout.width % 2 == 1 || (layout.spatial / layout.width) % 2 == 1;
-                    if odd {
-                        d.fill(T::zero());
-                    }
-                    unpool(x, layout.width, &g[i * out..][..out], d, |x| c.of(x));
-                }
+                Tail::ReluMaxPool2 => windows.unpool(x, &g[i * out..][..out], d, |x| c.of(x)),
             }
-            let (sum, product) = lane_sums(d, x, |d, x| (d, d * (x - c.mean)));
+            let sum = lane_sum(d, x, |d, _| d);
+            let product = lane_sum(d, x, |d, x| d * (x - c.mean));
             let total = &mut sums[i % layout.channels];
             *total = (total.0 + sum, total.1 + product);
         }

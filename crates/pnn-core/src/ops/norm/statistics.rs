@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::super::real::Real;
-use super::super::simd::{lane_sums, multiversion};
+use super::super::simd::{lane_sum, multiversion};
 use super::Layout;
 
 /// Mean and biased variance of each channel, in f64.
@@ -31,12 +31,10 @@ impl Moments {
     #[inline(always)]
     fn of<T: Real>(plane: &[T]) -> Self {
         let count = plane.len() as f64;
-        let (sum, _) = lane_sums(plane, plane, |x, _| (x, T::zero()));
+        let sum = lane_sum(plane, plane, |x, _| x);
         let center = T::of(sum / count);
-        let (first, second) = lane_sums(plane, plane, |x, _| {
-            let d = x - center;
-            (d, d * d)
-        });
+        let first = lane_sum(plane, plane, |x, _| x - center);
+        let second = lane_sum(plane, plane, |x, _| (x - center) * (x - center));
         // The sum of the distances corrects for the rounding of the center.
         let shift = first / count;
         Self { count, mean: center.f64() + shift, squares: (second - first * shift).max(0.0) }
