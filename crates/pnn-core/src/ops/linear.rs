@@ -104,7 +104,7 @@ fn bias_gradient(gradient: &Tensor, spatial: usize, bias: &Tensor) -> Result<Ten
 multiversion! {
     fn add_to_planes[T: Real](y: &mut [T], bias: &[T], spatial: usize) {
         if spatial == 1 {
-            for row in y.chunks_exact_mut(bias.len()) {
+            for row in y.chunks_exact_mut(bias.len().max(1)) {
                 row.iter_mut().zip(bias).for_each(|(y, b)| *y += *b);
             }
         } else {
@@ -117,7 +117,7 @@ multiversion! {
     fn sum_planes[T: Real](g: &[T], channels: usize, spatial: usize) -> Vec<f64> {
         let mut sums = vec![0f64; channels];
         if spatial == 1 {
-            for row in g.chunks_exact(channels) {
+            for row in g.chunks_exact(channels.max(1)) {
                 sums.iter_mut().zip(row).for_each(|(sum, g)| *sum += g.f64());
             }
         } else {
