@@ -50,7 +50,14 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         let example = ["run", "--package", package, "--example", example];
         cargo("example", &example, &[])?;
     }
-    let reproduce = ["xtask", "reproduce", "--only", "fig2e,fig2h", "--out", "target/ci-reproduce"];
+    let reproduce = [
+        "xtask",
+        "reproduce",
+        "--only",
+        "fig2e,fig2h,gap,knowledge",
+        "--out",
+        "target/ci-reproduce",
+    ];
     cargo("reproduce", &reproduce, &[])?;
     clean_accuracy(&root().join("target/ci-reproduce/results.json"))?;
     if root().join(REFERENCE).exists() {

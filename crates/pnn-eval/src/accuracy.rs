@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use pnn_core::model::{Counters, InSilico, Mode, Model, Pass};
+use pnn_core::model::{Counters, InSilico, Mode, Model, Pass, Truth};
 use pnn_core::{Chip, DType, Tensor};
 use pnn_data::{Batches, Dataset, Normalisation};
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,22 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
+    /// Of no image yet.
+    pub(crate) fn empty(classes: usize) -> Self {
+        Self { confusion: ConfusionMatrix::new(classes), not_finite: 0 }
+    }
+
+    /// Counts a batch.
+    pub(crate) fn add(&mut self, logits: &Tensor, labels: &[u8]) -> Result<()> {
+        for (row, label) in logits.to_dtype(DType::F64)?.to_vec2::<f64>()?.iter().zip(labels) {
+            match largest(row) {
+                Some(class) => self.confusion.add((*label).into(), class)?,
+                None => self.not_finite += 1,
+            }
+        }
+        Ok(())
+    }
+
     /// Images looked at.
     #[must_use]
     pub fn images(&self) -> u64 {
@@ -103,44 +119,55 @@ impl Evaluator<'_> {
     /// If the data are empty, a pass fails, or recalibration is asked for without calibration
     /// images.
     pub fn evaluate(&self, model: &dyn Model, chip: &Chip, data: &Dataset) -> Result<Evaluation> {
-        let buffers = model.buffers();
-        let mut kept = Vec::with_capacity(buffers.len());
-        for (_, var) in &buffers {
-            kept.push(var.value());
-        }
-        let result = self.classify(model, chip, data);
-        for ((_, var), value) in buffers.iter().zip(&kept) {
-            var.set(value)?;
-        }
-        result
+        keeping_buffers(model, || {
+            if let Some((images, calibration)) = self.recalibrated()? {
+                recalibrate(model, chip, calibration, images, &self.normalisation)?;
+            }
+            let (mode, batch) = self.mode();
+            let mut evaluation = Evaluation::empty(data.classes());
+            for indices in &Batches::new(data.len(), batch, None)? {
+                let labels: Vec<u8> = indices.iter().map(|i| data.label(*i)).collect();
+                let mut truth = InSilico(chip);
+                let logits = run(model, &mut truth, data, indices, mode, &self.normalisation)?;
+                evaluation.add(&logits, &labels)?;
+            }
+            Ok(evaluation)
+        })
     }
 
-    fn classify(&self, model: &dyn Model, chip: &Chip, data: &Dataset) -> Result<Evaluation> {
-        let (mode, batch) = match self.batch_norm {
-            BatchNormMode::Running => (Mode::Eval, PASS),
-            BatchNormMode::Batch(images) => (Mode::Train { update_statistics: false }, images),
-            BatchNormMode::Recalibrated(images) => {
-                let Some(calibration) = self.calibration else {
-                    let what = "calibration set for recalibrated statistics";
-                    return Err(Error::TooFew { what, got: 0, needed: images });
-                };
-                recalibrate(model, chip, calibration, images, &self.normalisation)?;
-                (Mode::Eval, PASS)
+    /// How many calibration images statistics are gathered from, and whence, if they are.
+    pub(crate) fn recalibrated(&self) -> Result<Option<(usize, &Dataset)>> {
+        match (self.batch_norm, self.calibration) {
+            (BatchNormMode::Recalibrated(images), Some(from)) => Ok(Some((images, from))),
+            (BatchNormMode::Recalibrated(needed), None) => {
+                let what = "calibration set for recalibrated statistics";
+                Err(Error::TooFew { what, got: 0, needed })
             }
-        };
-        let mut confusion = ConfusionMatrix::new(data.classes());
-        let mut not_finite = 0;
-        for indices in &Batches::new(data.len(), batch, None)? {
-            let logits = run(model, chip, data, indices, mode, &self.normalisation)?;
-            for (row, index) in logits.to_dtype(DType::F64)?.to_vec2::<f64>()?.iter().zip(indices) {
-                match largest(row) {
-                    Some(class) => confusion.add(data.label(*index).into(), class)?,
-                    None => not_finite += 1,
-                }
-            }
+            _ => Ok(None),
         }
-        Ok(Evaluation { confusion, not_finite })
     }
+
+    /// The mode of a pass over test images, and how many it takes at once.
+    pub(crate) fn mode(&self) -> (Mode, usize) {
+        match self.batch_norm {
+            BatchNormMode::Batch(images) => (Mode::Train { update_statistics: false }, images),
+            BatchNormMode::Running | BatchNormMode::Recalibrated(_) => (Mode::Eval, PASS),
+        }
+    }
+}
+
+/// Does something with a model, whose running statistics are afterwards what they were.
+pub(crate) fn keeping_buffers<T>(model: &dyn Model, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let buffers = model.buffers();
+    let mut kept = Vec::with_capacity(buffers.len());
+    for (_, var) in &buffers {
+        kept.push(var.value());
+    }
+    let result = work();
+    for ((_, var), value) in buffers.iter().zip(&kept) {
+        var.set(value)?;
+    }
+    result
 }
 
 /// The first largest entry, if all are finite.
@@ -151,9 +178,10 @@ fn largest(row: &[f64]) -> Option<usize> {
     (0..row.len()).reduce(|best, k| if row[k] > row[best] { k } else { best })
 }
 
-fn run(
+/// The logits of some images of a data set.
+pub(crate) fn run(
     model: &dyn Model,
-    chip: &Chip,
+    truth: &mut dyn Truth,
     data: &Dataset,
     indices: &[usize],
     mode: Mode,
@@ -161,9 +189,18 @@ fn run(
 ) -> Result<Tensor> {
     let dtype = model.parameters().iter().next().map_or(DType::F32, |p| p.var.dtype());
     let images = data.images_tensor(indices, normalisation, dtype)?;
-    let mut truth = InSilico(chip);
-    let mut pass = Pass::new(mode, &mut truth, &Counters::default());
-    Ok(model.forward(&images, &mut pass)?.detach())
+    forward(model, truth, &images, mode)
+}
+
+/// The logits for a batch.
+pub(crate) fn forward(
+    model: &dyn Model,
+    truth: &mut dyn Truth,
+    x: &Tensor,
+    mode: Mode,
+) -> Result<Tensor> {
+    let mut pass = Pass::new(mode, truth, &Counters::default());
+    Ok(model.forward(x, &mut pass)?.detach())
 }
 
 /// Gathers batch-norm's running statistics anew on a deployed chip, as the plain average over
@@ -179,6 +216,15 @@ pub fn recalibrate(
     images: usize,
     normalisation: &Normalisation,
 ) -> Result<()> {
+    for (seen, indices) in calibration_batches(calibration, images)?.iter().enumerate() {
+        let mode = Mode::Calibrate { seen };
+        run(model, &mut InSilico(chip), calibration, indices, mode, normalisation)?;
+    }
+    Ok(())
+}
+
+/// The batches that statistics are gathered from.
+pub(crate) fn calibration_batches(calibration: &Dataset, images: usize) -> Result<Vec<Vec<usize>>> {
     let what = "calibration set for recalibrated statistics";
     if images < 2 || calibration.len() < images {
         return Err(Error::TooFew {
@@ -189,9 +235,5 @@ pub fn recalibrate(
     }
     let batches = Batches::new(images, 100, None)?;
     // A last batch of one image has no statistics.
-    let whole = batches.iter().filter(|indices| indices.len() > 1);
-    for (seen, indices) in whole.enumerate() {
-        run(model, chip, calibration, indices, Mode::Calibrate { seen }, normalisation)?;
-    }
-    Ok(())
+    Ok(batches.iter().filter(|indices| indices.len() > 1).map(<[usize]>::to_vec).collect())
 }

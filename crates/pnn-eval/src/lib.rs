@@ -3,6 +3,7 @@
 pub mod accuracy;
 pub mod confusion;
 mod error;
+pub mod features;
 pub mod interval;
 #[cfg(feature = "plots")]
 pub mod plot;
@@ -14,6 +15,7 @@ pub mod table;
 pub use accuracy::{BatchNormMode, Evaluation, Evaluator};
 pub use confusion::ConfusionMatrix;
 pub use error::{Error, Result};
+pub use features::Features;
 pub use interval::{Interval, Method};
 pub use report::{Report, Section, Verdict};
 pub use svg::Svg;

@@ -3,23 +3,27 @@
 
 mod analysis;
 mod config;
-#[cfg(test)]
-mod config_tests;
 mod data;
+mod front;
 mod provenance;
+mod published;
+mod record;
+mod select;
+mod share;
 mod training;
 mod tuning;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use pnn_eval::{Report, Section, Verdict};
 
 use crate::error::{Error, Result};
 use analysis::{Context, Outcome};
-use config::{Analysis, Catalogue, Experiment, PROFILES, Profile};
+use config::{Catalogue, PROFILES};
 use data::Data;
-use training::{Job, Training};
+use share::{Chosen, Shard};
+use training::Training;
 
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
@@ -44,8 +48,8 @@ pub(crate) struct Args {
     /// Continues what was cut off and keeps what is finished
     #[arg(long)]
     resume: bool,
-    /// Trains only part I of N of the trainings (from 1), to share them among machines; merge the
-    /// output folders and run once more with --resume for the report
+    /// Trains only part I of N of the trainings (from 1), to share them among machines (a tuned method
+    /// stays whole); merge the output folders and run once more with --resume for the report
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
     /// Folder for the report and the runs
@@ -57,25 +61,6 @@ pub(crate) struct Args {
     /// Lists the experiments and what is planned
     #[arg(long)]
     list: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Shard {
-    index: usize,
-    of: usize,
-}
-
-impl std::str::FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parts =
-            text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
-        match parts {
-            Some((index, of)) if index >= 1 && index <= of => Ok(Self { index, of }),
-            _ => Err(format!("{text:?} is not I/N with 1 <= I <= N, such as 1/4")),
-        }
-    }
 }
 
 /// Figures and tables of the paper that later work brings.
@@ -119,7 +104,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         );
         return Err(Error::Usage(line));
     }
-    let experiments = chosen(&catalogue, args)?;
+    let experiments = select::chosen(&catalogue, args)?;
     let (data, line) = Data::load(profile.data, args.data.as_ref())?;
     if let Some(line) = line {
         eprintln!("{line}");
@@ -145,27 +130,27 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         }
     }
 
-    let tuned =
-        tuning::tune(&mut profile, &wanted_methods(&experiments), &data, &args.out, args.resume)?;
-    let jobs = jobs(&experiments, &profile)?;
-    if let Some(shard) = args.shard {
-        let share: Vec<Job> = jobs
-            .into_iter()
-            .enumerate()
-            .filter(|(i, _)| i % shard.of == shard.index - 1)
-            .map(|(_, j)| j)
-            .collect();
-        let trainings = training::run_all(&share, &data, &args.out, args.resume, "training");
-        println!(
-            "shard {}/{}: {} trainings in {}",
-            shard.index,
-            shard.of,
-            share.len(),
-            args.out.display()
-        );
-        return Ok(trainings.values().all(|t| !matches!(t, Training::Failed(_))));
+    let mut share: Vec<(String, u64)> = Vec::new();
+    match args.shard {
+        Some(shard) => share = share::of_shard(&experiments, &profile, &data, shard)?,
+        None => {
+            for key in share::wanted_methods(&experiments) {
+                share.extend(profile.seeds.iter().map(|seed| (key.clone(), *seed)));
+            }
+        }
+    }
+    let methods: BTreeSet<String> = share.iter().map(|(key, _)| key.clone()).collect();
+    let methods: Vec<String> = methods.into_iter().collect();
+    let tuned = tuning::tune(&mut profile, &methods, &data, &args.out, args.resume)?;
+    let mut jobs = Vec::new();
+    for (key, seed) in &share {
+        jobs.extend(share::jobs(&experiments, key, &profile.methods[key], *seed)?);
     }
     let trainings = training::run_all(&jobs, &data, &args.out, args.resume, "training");
+    if let Some(Shard { index, of }) = args.shard {
+        println!("shard {index}/{of}: {} trainings in {}", jobs.len(), args.out.display());
+        return Ok(trainings.values().all(|t| !matches!(t, Training::Failed(_))));
+    }
     let context = Context {
         profile: &profile,
         data: &data,
@@ -195,102 +180,17 @@ fn list(catalogue: &Catalogue) {
     }
 }
 
-/// The experiments asked for, with their plan in the profile.
-fn chosen(catalogue: &Catalogue, args: &Args) -> Result<Vec<(String, Experiment, config::Plan)>> {
-    for id in &args.only {
-        if let Some((_, what)) = PLANNED.iter().find(|(planned, _)| planned == id) {
-            return Err(Error::Usage(format!("{id} ({what}) is planned and not there yet")));
-        }
-        if !catalogue.experiments.contains_key(id) {
-            let known: Vec<_> = catalogue.experiments.keys().map(String::as_str).collect();
-            return Err(Error::Usage(format!(
-                "no experiment {id:?}; there is {}",
-                known.join(", ")
-            )));
-        }
-    }
-    let mut chosen = Vec::new();
-    for (id, experiment) in &catalogue.experiments {
-        let asked = args.only.is_empty() || args.only.contains(id);
-        let Some(plan) = experiment.profiles.get(&args.profile).filter(|_| asked) else {
-            if asked && !args.only.is_empty() {
-                return Err(Error::Usage(format!("{id} has no profile {:?}", args.profile)));
-            }
-            continue;
-        };
-        let mut plan = plan.clone();
-        if !args.methods.is_empty() {
-            let named = !args.only.is_empty();
-            for method in args.methods.iter().filter(|_| named) {
-                if !plan.methods.contains(method) {
-                    let known = plan.methods.join(", ");
-                    return Err(Error::Usage(format!(
-                        "{id} has no method {method:?} in this profile; there is {known}"
-                    )));
-                }
-            }
-            plan.methods.retain(|m| args.methods.contains(m));
-            if plan.methods.is_empty() {
-                continue;
-            }
-        }
-        chosen.push((id.clone(), experiment.clone(), plan));
-    }
-    if chosen.is_empty() {
-        return Err(Error::Usage(format!(
-            "no experiment has a profile {:?} and the methods asked for",
-            args.profile
-        )));
-    }
-    Ok(chosen)
-}
-
-fn wanted_methods(experiments: &[(String, Experiment, config::Plan)]) -> Vec<String> {
-    let mut methods: Vec<String> =
-        experiments.iter().flat_map(|(_, _, plan)| plan.methods.iter().cloned()).collect();
-    methods.sort();
-    methods.dedup();
-    methods
-}
-
-/// Every training that the experiments need, once.
-fn jobs(experiments: &[(String, Experiment, config::Plan)], profile: &Profile) -> Result<Vec<Job>> {
-    let mut jobs: BTreeMap<(String, u64), Job> = BTreeMap::new();
-    for (_, experiment, plan) in experiments {
-        for key in &plan.methods {
-            let method = &profile.methods[key];
-            let variants = match &experiment.analysis {
-                Analysis::Sensitivity(spec) => analysis::variants(key, method, &spec.rho)?,
-                _ => vec![(key.clone(), method.clone())],
-            };
-            for (key, method) in variants {
-                for seed in &profile.seeds {
-                    let job = Job { key: key.clone(), method: method.clone(), seed: *seed };
-                    jobs.insert((key.clone(), *seed), job);
-                }
-            }
-        }
-    }
-    Ok(jobs.into_values().collect())
-}
-
 fn report(
     args: &Args,
-    experiments: &[(String, Experiment, config::Plan)],
+    experiments: &Chosen,
     context: &Context<'_>,
     tuned: Option<Section>,
 ) -> Result<bool> {
     let mut report = Report::new(format!("Physical neural networks: the {} profile", args.profile));
     let mut provenance =
         provenance::collect(args.profile.as_str(), context.data, &context.profile.seeds);
-    if args.resume {
-        // A finished training is taken over as it is, whichever commit made it.
-        let line = format!(
-            "continued or taken over from earlier runs in {} (--resume)",
-            args.out.display()
-        );
-        provenance.insert("trainings".into(), line);
-    }
+    // With --resume a finished training is taken over as it is, whichever commit made it.
+    provenance.insert("trainings".into(), provenance::trained_by(context.trainings));
     for (key, value) in &provenance {
         report = report.provenance(key, value);
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use super::data::Data;
+use super::training::{Training, Trainings};
 
 /// Command, profile, data, seeds, commit, versions and machine.
 pub(crate) fn collect(profile: &str, data: &Data, seeds: &[u64]) -> BTreeMap<String, String> {
@@ -21,6 +22,23 @@ pub(crate) fn collect(profile: &str, data: &Data, seeds: &[u64]) -> BTreeMap<Str
     entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
+/// Which commits trained what, in words.
+pub(super) fn trained_by(trainings: &Trainings) -> String {
+    let mut by: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for ((key, seed), training) in trainings {
+        if let Training::Done(trained) = training {
+            by.entry(trained.commits.join(", then "))
+                .or_default()
+                .push(format!("{key}-seed{seed}"));
+        }
+    }
+    if let [commits] = by.keys().collect::<Vec<_>>()[..] {
+        return format!("all by {commits}");
+    }
+    let lines = by.iter().map(|(commits, runs)| format!("{} by {commits}", runs.join(", ")));
+    lines.collect::<Vec<_>>().join("; ")
+}
+
 fn git(args: &[&str]) -> Option<String> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let output = Command::new("git").arg("-C").arg(root).args(args).output().ok()?;
@@ -28,7 +46,7 @@ fn git(args: &[&str]) -> Option<String> {
     (output.status.success()).then(|| text.trim().to_owned())
 }
 
-fn commit() -> String {
+pub(super) fn commit() -> String {
     let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else {
         return "unknown (not in a git checkout)".into();
     };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use pnn_core::model::{Model, load_model_state, model_state};
+use pnn_core::model::{Model, model_state};
 use pnn_core::{Chip, DType, Seed, store};
 use pnn_data::Normalisation;
 use pnn_eval::{BatchNormMode, Evaluator};
@@ -15,6 +15,8 @@ use sha2::{Digest, Sha256};
 
 use super::config::Method;
 use super::data::Data;
+use super::provenance::commit;
+use super::record::Record;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
@@ -37,6 +39,8 @@ pub(crate) struct Trained {
     /// The chip that the network is deployed on: the one in the loop of its training, else the
     /// ideal one.
     pub(crate) chip: Chip,
+    /// The commits that trained it, in order.
+    pub(crate) commits: Vec<String>,
 }
 
 /// How a training ended.
@@ -64,10 +68,7 @@ impl Job {
     fn fingerprint(&self, data: &Data) -> Result<String> {
         let recipe =
             serde_json::to_string(&self.method.recipe).map_err(|e| Error::Usage(e.to_string()))?;
-        let version = env!("CARGO_PKG_VERSION");
-        let text = format!("{version}\n{recipe}\n{}\n{}", data.name, self.seed);
-        let hash = Sha256::digest(text.as_bytes());
-        Ok(hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+        Ok(fingerprint(&format!("{recipe}\n{}\n{}", data.name, self.seed)))
     }
 
     /// A fresh network for the job.
@@ -98,6 +99,9 @@ impl Job {
             let folder = folder.display();
             progress.say(&format!("starting afresh; --resume would have continued {folder}"));
         }
+        let continues = resume && checkpoint.exists();
+        let mut record =
+            if continues { Record::continued(&folder)? } else { Record::fresh(&folder) };
         let model = self.model()?;
         let seed = Seed::new(self.seed).child("training");
         let recipe = &self.method.recipe;
@@ -128,12 +132,12 @@ impl Job {
         let mut validate = |model: &dyn Model| clean_accuracy(model, &chip, data);
         let weight = 1 + u64::from(recipe.sharpness.is_some());
         let label = format!("{} seed {}", self.method.label, self.seed);
-        let bar = Bar { progress, label, done, weight };
+        let bar = Bar { progress, label, done, weight, record: &mut record, recorded: false };
         let mut observer = (bar, JsonLines::new(folder.join("metrics.jsonl")));
         let history = trainer.train(&data.train, &config, &mut validate, &mut observer)?;
         let weights = folder.join("weights.safetensors");
         store::save(&weights, &model_state(&model), &self.metadata(data)?)?;
-        Ok(Trained { model, history, chip })
+        Ok(Trained { model, history, chip, commits: record.commits })
     }
 
     fn metadata(&self, data: &Data) -> Result<BTreeMap<String, String>> {
@@ -147,6 +151,12 @@ impl Job {
         ];
         Ok(entries.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())
     }
+}
+
+/// Identifies what a result depends on: a hash of it and of the version.
+pub(crate) fn fingerprint(text: &str) -> String {
+    let hash = Sha256::digest(format!("{}\n{text}", env!("CARGO_PKG_VERSION")).as_bytes());
+    hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Accuracy in percent without drift, in both batch-norm modes.
@@ -177,10 +187,18 @@ struct Bar<'a> {
     label: String,
     done: u64,
     weight: u64,
+    /// Told of the first step: a finished run that is taken over makes none.
+    record: &'a mut Record,
+    recorded: bool,
 }
 
 impl Observer for Bar<'_> {
     fn on_step(&mut self, event: &StepEvent) -> pnn_train::Result<()> {
+        if !self.recorded {
+            let failed = |e: Error| pnn_train::Error::Observer(e.to_string());
+            self.record.trains(&commit()).map_err(failed)?;
+            self.recorded = true;
+        }
         let steps = (event.epoch * event.steps + event.step) as u64;
         let detail = format!(
             "{}, epoch {}/{}, loss {:.4}",
@@ -240,21 +258,4 @@ pub(crate) fn run_all(
     let finished = trainings.values().filter(|t| matches!(t, Training::Done(_))).count();
     progress.finish(&format!("{finished} of {} trainings finished", jobs.len()));
     trainings
-}
-
-/// Loads published weights (a LeNet-5 trained by weights) as a model.
-pub(crate) fn published(path: &std::path::Path) -> Result<LeNet5> {
-    let factory = pnn_train::MrrFactory(pnn_train::Trained::Weights);
-    let model = LeNet5::new(&factory, FcActivation::Relu, &Seed::new(0), DType::F32)?;
-    let (tensors, _) = store::load(path)?;
-    load_model_state(&model, &tensors)?;
-    // Settings beyond the ring's range saturate.
-    for layer in model.physical_layers() {
-        for (_, weight) in layer.controls().iter() {
-            let clamped = weight.clamp(-1.0, 1.0).map_err(pnn_core::Error::from)?.detach();
-            let name = format!("{}.weight", layer.name());
-            model.parameters().get(&name)?.var.set(&clamped).map_err(pnn_core::Error::from)?;
-        }
-    }
-    Ok(model)
 }

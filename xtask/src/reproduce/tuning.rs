@@ -1,99 +1,180 @@
 //! Tuning: each listed setting is trained on the training images but the last, judged on those, and
-//! the best is kept for the real runs. The test set is never looked at.
+//! the best is kept for the real runs. The test set is never looked at. What a tuning found is kept
+//! beside the runs, so that it is done once.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use pnn_core::model::Model;
+use pnn_core::{Chip, Seed};
 use pnn_data::Normalisation;
-use pnn_eval::{BatchNormMode, Cell, Column, Evaluator, Section, Table};
+use pnn_eval::{BatchNormMode, Cell, Column, Evaluator, Section, Table, on_port};
+use serde::{Deserialize, Serialize};
 
-use super::analysis::against_temperature;
-use super::config::Profile;
+use super::config::{Method, Profile, TunedOn};
 use super::data::Data;
-use super::training::{Job, Training, run_all};
-use crate::error::{Error, Result};
+use super::front::Deployed;
+use super::training::{Job, Trained, Training, fingerprint, run_all};
+use crate::error::{Error, Result, read_text};
 
 /// Temperatures in K over which a setting's accuracy is averaged, with running statistics.
 const KELVIN: [f64; 5] = [-2.0, -1.0, 0.0, 1.0, 2.0];
 const NM_PER_KELVIN: f64 = 0.08;
 const LAYERS: [&str; 2] = ["fc2", "fc3"];
+/// Chips over which a setting's accuracy is averaged where these are drawn.
+const CHIPS: u64 = 5;
+
+/// What tuning a method found: the accuracy in percent of each listed setting, none where it
+/// diverged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Found {
+    scores: Vec<Option<f64>>,
+}
+
+impl Found {
+    /// The first of the best settings; the first of all if every one diverged.
+    fn best(&self) -> usize {
+        let score = |i: usize| self.scores[i].unwrap_or(f64::NEG_INFINITY);
+        (0..self.scores.len())
+            .reduce(|best, i| if score(i) > score(best) { i } else { best })
+            .unwrap_or(0)
+    }
+}
+
+/// The trainings that tuning a method takes.
+pub(super) fn jobs(key: &str, method: &Method) -> Result<Vec<Job>> {
+    let job = |(number, settings): (usize, &BTreeMap<String, f64>)| {
+        let method = method.with_settings(settings).map_err(Error::Usage)?;
+        Ok(Job { key: format!("tune-{key}-{}", number + 1), method, seed: 0 })
+    };
+    method.tune.iter().enumerate().map(job).collect()
+}
 
 /// Replaces every tuned method of the profile by its best setting, and says how that was found.
-pub(crate) fn tune(
+pub(super) fn tune(
     profile: &mut Profile,
     wanted: &[String],
     data: &Data,
     out: &Path,
     resume: bool,
 ) -> Result<Option<Section>> {
-    let mut jobs = Vec::new();
-    for key in wanted {
-        let method = &profile.methods[key];
-        for (number, settings) in method.tune.iter().enumerate() {
-            let method = method.with_settings(settings).map_err(Error::Usage)?;
-            let job = Job { key: format!("tune-{key}-{}", number + 1), method, seed: 0 };
-            jobs.push((key.clone(), settings.clone(), job));
-        }
-    }
-    if jobs.is_empty() {
+    let wanted: Vec<&String> =
+        wanted.iter().filter(|key| !profile.methods[*key].tune.is_empty()).collect();
+    if wanted.is_empty() {
         return Ok(None);
     }
     let tuning = data.for_tuning()?;
-    let list: Vec<Job> = jobs.iter().map(|(_, _, job)| job.clone()).collect();
-    let trainings = run_all(&list, &tuning, out, resume, "tuning");
-    let evaluator = Evaluator {
-        batch_norm: BatchNormMode::Running,
-        normalisation: Normalisation::UNIT,
-        calibration: None,
-    };
-    let layers = LAYERS.map(str::to_owned);
     let mut table = Table::new(
-        "Mean accuracy of each listed setting over the tuning images at -2, -1, 0, 1 and 2 K, running statistics",
+        "Mean accuracy of each listed setting over the tuning images, seed 0, running statistics; drift is at -2, -1, 0, 1 and 2 K, drawn chips are five",
         vec![
             Column::text("method"),
+            Column::text("tuned on"),
             Column::text("setting"),
             Column::percent("accuracy", 2),
             Column::text("chosen"),
         ],
     )?;
-    let mut best: BTreeMap<&String, (usize, f64)> = BTreeMap::new();
-    let mut scores = Vec::new();
-    for (number, (key, _, job)) in jobs.iter().enumerate() {
-        let score = match &trainings[&(job.key.clone(), 0)] {
-            Training::Done(run) => {
-                let drift = (layers.as_slice(), NM_PER_KELVIN);
-                let (model, chip) = (&run.model, &run.chip);
-                let points =
-                    against_temperature(model, chip, &evaluator, &tuning.test, &KELVIN, drift)?;
-                Some(points.iter().map(|p| p.mean).sum::<f64>() / points.len() as f64)
-            }
-            Training::Diverged(_) => None,
-            Training::Failed(reason) => return Err(Error::Usage(format!("{}: {reason}", job.key))),
-        };
-        scores.push(score);
-        if let Some(score) = score
-            && best.get(key).is_none_or(|(_, known)| score > *known)
-        {
-            best.insert(key, (number, score));
+    for key in wanted {
+        let method = profile.methods[key].clone();
+        let found = found(key, &method, &tuning, out, resume)?;
+        let best = found.best();
+        for (number, (settings, score)) in method.tune.iter().zip(&found.scores).enumerate() {
+            let setting: Vec<_> =
+                settings.iter().map(|(path, value)| format!("{path} = {value}")).collect();
+            table.push(vec![
+                Cell::Text(method.label.clone()),
+                Cell::Text(method.tuned_on.words()),
+                Cell::Text(setting.join(", ")),
+                score.map_or_else(|| Cell::Text("diverged".into()), |s| Cell::Number(s / 100.0)),
+                Cell::Text(if number == best { "yes" } else { "" }.into()),
+            ])?;
         }
-    }
-    for (number, ((key, settings, job), score)) in jobs.iter().zip(&scores).enumerate() {
-        let setting: Vec<_> =
-            settings.iter().map(|(path, value)| format!("{path} = {value}")).collect();
-        let chosen = best.get(key).is_some_and(|(best, _)| *best == number);
-        table.push(vec![
-            Cell::Text(job.method.label.clone()),
-            Cell::Text(setting.join(", ")),
-            score.map_or_else(|| Cell::Text("diverged".into()), |s| Cell::Number(s / 100.0)),
-            Cell::Text(if chosen { "yes" } else { "" }.into()),
-        ])?;
-    }
-    for (key, (number, _)) in best {
-        profile.methods.insert(key.clone(), jobs[number].2.method.clone());
+        let chosen = method.with_settings(&method.tune[best]).map_err(Error::Usage)?;
+        profile.methods.insert(key.clone(), chosen);
     }
     Ok(Some(
         Section::new("Tuning")
             .paragraph(format!("Data: {}. The test set took no part.", tuning.name))
             .table(table),
     ))
+}
+
+/// Where what tuning a method found is kept.
+fn path(key: &str, method: &Method, tuning: &Data, out: &Path) -> Result<PathBuf> {
+    let all = serde_json::to_string(method).map_err(|e| Error::Usage(e.to_string()))?;
+    let fingerprint = fingerprint(&format!("{all}\n{}", tuning.name));
+    Ok(out.join("runs").join(format!("tuning-{key}-{fingerprint}.json")))
+}
+
+/// What tuning a method found: read if it is there and `resume` is set, else found out.
+fn found(key: &str, method: &Method, tuning: &Data, out: &Path, resume: bool) -> Result<Found> {
+    let path = path(key, method, tuning, out)?;
+    if resume && path.exists() {
+        let malformed = |reason| Error::File { path: path.clone(), reason };
+        let found: Found =
+            serde_json::from_str(&read_text(&path)?).map_err(|e| malformed(e.to_string()))?;
+        let (got, listed) = (found.scores.len(), method.tune.len());
+        if got != listed {
+            return Err(malformed(format!("{got} scores for {listed} settings")));
+        }
+        return Ok(found);
+    }
+    let jobs = jobs(key, method)?;
+    let trainings = run_all(&jobs, tuning, out, resume, &format!("tuning {key}"));
+    let mut scores = Vec::new();
+    for job in &jobs {
+        scores.push(match &trainings[&(job.key.clone(), 0)] {
+            Training::Done(run) => Some(score(run, &method.tuned_on, tuning)?),
+            Training::Diverged(_) => None,
+            Training::Failed(reason) => return Err(Error::Usage(format!("{}: {reason}", job.key))),
+        });
+    }
+    let found = Found { scores };
+    let text = serde_json::to_string(&found).map_err(|e| Error::Usage(e.to_string()))?;
+    pnn_core::store::write_atomic(&path, text.as_bytes())?;
+    Ok(found)
+}
+
+/// Mean accuracy in percent over the chips that a method is tuned on.
+fn score(run: &Trained, tuned_on: &TunedOn, tuning: &Data) -> Result<f64> {
+    let evaluator = Evaluator {
+        batch_norm: BatchNormMode::Running,
+        normalisation: Normalisation::UNIT,
+        calibration: None,
+    };
+    let deployed = Deployed::new(&run.model, evaluator, &tuning.test)?;
+    let chips: Vec<Chip> = match tuned_on {
+        TunedOn::Clean => vec![Chip::ideal()],
+        TunedOn::Drift => {
+            let at = |kelvin: &f64| {
+                let layers = LAYERS.map(str::to_owned);
+                on_port(&run.model, "resonance_shift_nm", &layers, kelvin * NM_PER_KELVIN)
+            };
+            KELVIN.iter().map(at).collect::<Result<_, _>>()?
+        }
+        TunedOn::Noise(noise) => {
+            let layers = run.model.physical_layers();
+            let seed = Seed::new(0).child("tuning chips");
+            (0..CHIPS).map(|i| noise.draw(&layers, 1, &seed.index(i))).collect::<Result<_, _>>()?
+        }
+    };
+    let mut sum = 0.0;
+    for chip in &chips {
+        sum += deployed.percent(&run.chip.plus(chip)?)?;
+    }
+    Ok(sum / chips.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_the_best_settings_is_chosen_and_divergence_never_is() {
+        let best = |scores: &[Option<f64>]| Found { scores: scores.to_vec() }.best();
+        assert_eq!(best(&[Some(90.0), None, Some(95.0), Some(95.0)]), 2);
+        assert_eq!(best(&[None, Some(10.0)]), 1);
+        assert_eq!(best(&[None, None]), 0);
+    }
 }

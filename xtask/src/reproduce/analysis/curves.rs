@@ -1,9 +1,10 @@
 //! Loss and accuracy in each epoch (Fig. 2e).
 
 use pnn_eval::plot::{Axis, LineSeries, line_chart};
-use pnn_eval::{Cell, Column, Table, Verdict};
+use pnn_eval::{Cell, Column, Interval, Table, Verdict};
 
-use super::{Context, Findings, over_seeds, percent};
+use super::compare::{difference, over_seeds, percent, points};
+use super::{Context, Findings};
 use crate::error::Result;
 use crate::reproduce::config::{Curves, Plan};
 
@@ -46,7 +47,8 @@ pub(super) fn analyse(spec: &Curves, plan: &Plan, context: &Context<'_>) -> Resu
         let last = |name: &'static str| -> Vec<f64> {
             runs.iter().filter_map(|run| run.history.last().map(metric(name))).collect()
         };
-        let running = over_seeds(&last("accuracy_running"), images)?;
+        let of_seeds = last("accuracy_running");
+        let running = over_seeds(&of_seeds, images)?;
         let batch = over_seeds(&last("accuracy_batch"), images)?;
         let counts =
             runs.iter().filter_map(|run| run.history.last().map(|r| r.counts)).collect::<Vec<_>>();
@@ -75,7 +77,7 @@ pub(super) fn analyse(spec: &Curves, plan: &Plan, context: &Context<'_>) -> Resu
             loss.push(LineSeries::new(&name, points(&paper.loss)).reference_of(&label));
             accuracy.push(LineSeries::new(&name, points(&paper.accuracy)).reference_of(&label));
         }
-        finals.insert(key.clone(), running);
+        finals.insert(key.clone(), (running, of_seeds));
     }
     let epoch = Axis::linear("epoch");
     let figures = vec![
@@ -104,25 +106,45 @@ pub(super) fn analyse(spec: &Curves, plan: &Plan, context: &Context<'_>) -> Resu
             details: Vec::new(),
         });
     };
-    let lost = 100.0 * (baseline.estimate - method.estimate);
-    let verdict = if lost <= spec.tolerance {
-        Verdict::Holds
-    } else if method.high >= baseline.low {
-        Verdict::HoldsInPart
-    } else {
-        Verdict::DoesNotHold
-    };
+    let lost = difference(&baseline.1, &method.1, images)?;
+    let verdict = judge(&lost, spec.tolerance);
     let words = format!(
-        "{} ends at {}, {} at {} clean (running statistics): {:.2} points {}; up to {} count as none.",
+        "{} ends at {}, {} at {} clean (running statistics), a loss of {}; up to {} count as none{}.",
         context.label(&spec.method),
-        percent(method),
+        percent(&method.0),
         context.label(&spec.baseline),
-        percent(baseline),
-        lost.abs(),
-        if lost > 0.0 { "lost" } else { "gained" },
+        percent(&baseline.0),
+        points(&lost),
         spec.tolerance,
+        if verdict == Verdict::HoldsInPart { ", so this is undecided" } else { "" },
     );
     let sources: Vec<_> = spec.paper.iter().map(|p| p.source.as_str()).collect();
     let paragraphs = sources.first().map(|s| format!("Paper's curves: {s}.")).into_iter().collect();
     Ok(Findings { verdict, words, paragraphs, figures, tables: vec![table], details: Vec::new() })
+}
+
+/// The whole interval of what is lost must lie within the tolerance; if it lies beyond it, the
+/// claim does not hold, else it is undecided.
+fn judge(lost: &Interval, tolerance: f64) -> Verdict {
+    if 100.0 * lost.high <= tolerance {
+        Verdict::Holds
+    } else if 100.0 * lost.low > tolerance {
+        Verdict::DoesNotHold
+    } else {
+        Verdict::HoldsInPart
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_of_no_loss_needs_the_whole_interval() {
+        let lost = |percents: &[f64], of: &[f64]| difference(of, percents, 10_000).unwrap();
+        let bp = [98.8, 98.7, 98.9];
+        assert_eq!(judge(&lost(&[98.7, 98.6, 98.9], &bp), 0.5), Verdict::Holds);
+        assert_eq!(judge(&lost(&[98.8, 97.0, 98.9], &bp), 0.5), Verdict::HoldsInPart);
+        assert_eq!(judge(&lost(&[96.8, 96.6, 96.9], &bp), 0.5), Verdict::DoesNotHold);
+    }
 }

@@ -10,6 +10,7 @@ use pnn_eval::{Cell, Column, Table, Verdict};
 use super::{Context, Findings};
 use crate::error::Result;
 use crate::reproduce::config::{Histogram, Plan};
+use pnn_eval::interval::{paired_differences, student_t};
 
 pub(super) fn analyse(spec: &Histogram, plan: &Plan, context: &Context<'_>) -> Result<Findings> {
     let [low, high] = spec.range_milliamp;
@@ -24,7 +25,7 @@ pub(super) fn analyse(spec: &Histogram, plan: &Plan, context: &Context<'_>) -> R
         vec![
             Column::text("method"),
             Column::number("rings", 0),
-            Column::number("mean |dw/dx|", 2).unit("1/nm"),
+            Column::interval("mean |dw/dx|", 2).unit("1/nm"),
             Column::percent("of the steepest", 1),
             Column::percent("rings on the steeper half of the slope", 1),
             Column::percent("rings outside the histogram", 2),
@@ -33,8 +34,12 @@ pub(super) fn analyse(spec: &Histogram, plan: &Plan, context: &Context<'_>) -> R
     let mut mean_slopes = std::collections::BTreeMap::new();
     for key in &plan.methods {
         let mut detunings = Vec::new();
+        let mut of_seeds = Vec::new();
         for run in context.trained(key)? {
-            detunings.extend(detunings_of(&run.model)?);
+            let of_run = detunings_of(&run.model)?;
+            let slopes = of_run.iter().map(|x| ring.slope(*x).abs());
+            of_seeds.push(slopes.sum::<f64>() / of_run.len() as f64);
+            detunings.extend(of_run);
         }
         let currents: Vec<f64> = detunings.iter().map(|x| 4.0 - x).collect();
         let slopes: Vec<f64> = detunings.iter().map(|x| ring.slope(*x).abs()).collect();
@@ -42,15 +47,15 @@ pub(super) fn analyse(spec: &Histogram, plan: &Plan, context: &Context<'_>) -> R
             (0..currents.len()).filter(|i| f(*i)).count() as f64 / currents.len() as f64
         };
         let mean = slopes.iter().sum::<f64>() / slopes.len() as f64;
-        mean_slopes.insert(key.clone(), mean);
         table.push(vec![
             Cell::Text(context.label(key)),
             Cell::Number(currents.len() as f64),
-            Cell::Number(mean),
+            if of_seeds.len() > 1 { student_t(&of_seeds, 0.95)?.into() } else { mean.into() },
             Cell::Number(mean / steepest),
             Cell::Number(share(&|i| slopes[i] > steepest / 2.0)),
             Cell::Number(share(&|i| !(low..=high).contains(&currents[i]))),
         ])?;
+        mean_slopes.insert(key.clone(), of_seeds);
         histograms.push(Steps::fractions(context.label(key), &currents, &edges)?);
     }
     let figures = vec![(
@@ -69,12 +74,14 @@ pub(super) fn analyse(spec: &Histogram, plan: &Plan, context: &Context<'_>) -> R
     )];
     let (verdict, words) = match (mean_slopes.get(&spec.method), mean_slopes.get(&spec.baseline)) {
         (Some(method), Some(baseline)) => {
-            let verdict = if method < baseline { Verdict::Holds } else { Verdict::DoesNotHold };
+            let (verdict, less) = judge(method, baseline)?;
+            let mean = |slopes: &[f64]| slopes.iter().sum::<f64>() / slopes.len() as f64;
             let words = format!(
-                "The mean |dw/dx| is {method:.2} per nm after {} and {baseline:.2} after {} ({:+.0} %).",
+                "The mean |dw/dx| is {:.2} per nm after {} and {:.2} after {}: {less}.",
+                mean(method),
                 context.label(&spec.method),
+                mean(baseline),
                 context.label(&spec.baseline),
-                100.0 * (method / baseline - 1.0),
             );
             (verdict, words)
         }
@@ -90,6 +97,24 @@ pub(super) fn analyse(spec: &Histogram, plan: &Plan, context: &Context<'_>) -> R
     })
 }
 
+/// Whether the mean slope of each seed is smaller than the baseline's, in a paired comparison over
+/// seeds; one seed has no spread and can decide in part only.
+fn judge(method: &[f64], baseline: &[f64]) -> Result<(Verdict, String)> {
+    if let ([method], [baseline]) = (method, baseline) {
+        let verdict = if method < baseline { Verdict::HoldsInPart } else { Verdict::DoesNotHold };
+        return Ok((verdict, format!("{:+.2} on one seed, no interval", method - baseline)));
+    }
+    let less = paired_differences(method, baseline, 0.95)?;
+    let verdict = if less.high < 0.0 {
+        Verdict::Holds
+    } else if less.low > 0.0 {
+        Verdict::DoesNotHold
+    } else {
+        Verdict::HoldsInPart
+    };
+    Ok((verdict, format!("{less:.2} apart, paired over {} seeds", method.len())))
+}
+
 /// The detunings in nm of all rings of a network, whatever it was trained by.
 fn detunings_of(model: &dyn Model) -> Result<Vec<f64>> {
     let mut detunings = Vec::new();
@@ -101,4 +126,19 @@ fn detunings_of(model: &dyn Model) -> Result<Vec<f64>> {
         }
     }
     Ok(detunings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn smaller_slopes_must_show_in_every_pair() {
+        let bp = [6.5, 6.7, 6.6];
+        assert_eq!(judge(&[3.7, 3.8, 3.6], &bp).unwrap().0, Verdict::Holds);
+        assert_eq!(judge(&[3.7, 3.8, 9.6], &bp).unwrap().0, Verdict::HoldsInPart);
+        assert_eq!(judge(&[7.7, 7.8, 7.6], &bp).unwrap().0, Verdict::DoesNotHold);
+        let (verdict, words) = judge(&[3.7], &[6.5]).unwrap();
+        assert!(verdict == Verdict::HoldsInPart && words.contains("no interval"), "{words}");
+    }
 }

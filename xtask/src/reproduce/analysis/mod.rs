@@ -1,20 +1,19 @@
 //! What an experiment makes of the trained networks: a section of the report, its numbers as JSON,
 //! and a verdict on the paper's claim.
 
+mod compare;
 mod curves;
 mod drift;
+mod gap;
 mod histogram;
+mod knowledge;
 mod sensitivity;
 
 use std::path::Path;
 
-use pnn_core::Chip;
 use pnn_core::store::write_atomic;
 use pnn_data::{Dataset, Normalisation};
-use pnn_eval::interval::{student_t, wilson};
-use pnn_eval::sweep::{on_port, sweep};
-use pnn_eval::{Evaluator, Interval, Section, Svg, SweepPoint, Table, Verdict};
-use pnn_train::LeNet5;
+use pnn_eval::{Evaluator, Section, Svg, Table, Verdict};
 
 use super::config::{Analysis, Experiment, Plan, Profile, View};
 use super::data::Data;
@@ -61,6 +60,8 @@ pub(super) fn analyse(
         Analysis::Histogram(spec) => histogram::analyse(spec, plan, context)?,
         Analysis::Drift(spec) => drift::analyse(spec, plan, context)?,
         Analysis::Sensitivity(spec) => sensitivity::analyse(spec, plan, context)?,
+        Analysis::Knowledge(spec) => knowledge::analyse(spec, plan, context)?,
+        Analysis::Gap(spec) => gap::analyse(spec, plan, context)?,
     };
     let Findings { verdict, words, paragraphs, figures, tables, details } = findings;
     let folder = context.out.join(id);
@@ -146,42 +147,4 @@ impl Context<'_> {
             calibration: Some(&self.data.train),
         }
     }
-}
-
-/// Accuracy of a network on its chip at each temperature: the layers' resonances shift alike.
-pub(super) fn against_temperature(
-    model: &LeNet5,
-    chip: &Chip,
-    evaluator: &Evaluator<'_>,
-    images: &Dataset,
-    kelvin: &[f64],
-    (layers, nm_per_kelvin): (&[String], f64),
-) -> Result<Vec<SweepPoint>> {
-    Ok(sweep(model, evaluator, images, kelvin, 1, &|kelvin, _| {
-        let drift = on_port(model, "resonance_shift_nm", layers, kelvin * nm_per_kelvin)?;
-        Ok(chip.plus(&drift)?)
-    })?)
-}
-
-/// The accuracy (a fraction) of a method from that of each seed: over seeds by Student's t; with
-/// one seed the interval is Wilson's over its images, and says nothing about other seeds.
-fn over_seeds(percent: &[f64], images: u64) -> Result<Interval> {
-    if let [one] = percent {
-        let correct = (one / 100.0 * images as f64).round() as u64;
-        return Ok(wilson(correct, images, 0.95)?);
-    }
-    let mut interval = student_t(percent, 0.95)?.scaled(0.01);
-    // An accuracy is no less than 0 and no more than 1, whatever Student's t says.
-    interval.low = interval.low.max(0.0);
-    interval.high = interval.high.min(1.0);
-    Ok(interval)
-}
-
-fn percent(interval: &Interval) -> String {
-    format!(
-        "{:.1} % [{:.1}, {:.1}]",
-        100.0 * interval.estimate,
-        100.0 * interval.low,
-        100.0 * interval.high
-    )
 }

@@ -3,7 +3,9 @@
 use pnn_eval::plot::{Axis, LineSeries, line_chart};
 use pnn_eval::{Cell, Column, Interval, Table, Verdict};
 
-use super::{Context, Findings, against_temperature, over_seeds, percent};
+use super::compare::{over_seeds, percent};
+use super::drift::Sweep;
+use super::{Context, Findings};
 use crate::error::{Error, Result};
 use crate::reproduce::config::{Method, Plan, Sensitivity, View};
 
@@ -98,12 +100,11 @@ fn rows(key: &str, spec: &Sensitivity, view: &View, context: &Context<'_>) -> Re
         let runs = context.trained(&key)?;
         let (mut clean, mut drifted) = (Vec::new(), Vec::new());
         for run in runs {
-            let kelvin = [0.0, spec.kelvin];
-            let drift = (spec.layers.as_slice(), spec.nm_per_kelvin);
-            let points =
-                against_temperature(&run.model, &run.chip, &evaluator, &images, &kelvin, drift)?;
-            clean.push(points[0].mean);
-            drifted.push(points[1].mean);
+            let (layers, nm_per_kelvin) = (&spec.layers, spec.nm_per_kelvin);
+            let sweep = Sweep { layers, nm_per_kelvin, kelvin: &[0.0, spec.kelvin] };
+            let points = sweep.accuracies(&run.model, &run.chip, evaluator, &images)?;
+            clean.push(points[0]);
+            drifted.push(points[1]);
         }
         let images = images.len() as u64;
         Ok(Some((over_seeds(&clean, images)?, over_seeds(&drifted, images)?)))

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::config::{Catalogue, Experiment, Profile, default_folder, parse};
+use super::{Catalogue, Experiment, Profile, default_folder, parse};
 
 fn profile_text() -> String {
     std::fs::read_to_string(default_folder().join("profiles/paper.toml")).unwrap()
@@ -26,6 +26,12 @@ fn every_profile_and_experiment_of_the_workspace_is_valid() {
         let experiment = &catalogue.experiments[id];
         for profile in &profiles {
             assert!(experiment.profiles.contains_key(*profile), "{id} lacks {profile}");
+        }
+    }
+    for (id, profiles) in [("knowledge", ["quick", "controlled"]), ("gap", ["quick", "paper"])] {
+        for profile in profiles {
+            let experiment = &catalogue.experiments[id];
+            assert!(experiment.profiles.contains_key(profile), "{id} lacks {profile}");
         }
     }
 }
@@ -128,4 +134,47 @@ fn a_setting_is_changed_by_its_path_and_checked() {
     assert!(sat.with_setting("strategy", 1.0).unwrap_err().contains("not a number"));
     let nat = profile.methods["nat"].with_setting("strategy.nat.noise.0.source.weight.std", 0.1);
     assert!(nat.is_ok());
+}
+
+#[test]
+fn whole_numbers_stay_whole_when_they_are_set() {
+    let catalogue = Catalogue::load(&default_folder()).unwrap();
+    let method = &catalogue.profiles["controlled"].methods["nat-quantisation"];
+    let bits = "strategy.nat.noise.0.source.quantisation.bits";
+    assert_ne!(method.with_setting(bits, 5.0).unwrap().recipe, method.recipe);
+    assert!(method.with_setting(bits, 4.5).is_err());
+    assert!(method.with_setting(bits, 25.0).unwrap_err().contains("[1, 24]"));
+}
+
+#[test]
+fn the_knowledge_matrix_refuses_what_has_no_place_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("profiles")).unwrap();
+    let read = |name: &str| std::fs::read_to_string(default_folder().join(name)).unwrap();
+    let good = read("knowledge.toml");
+    let good = format!(
+        "{}{}",
+        &good[..good.find("[profiles.quick]").unwrap()],
+        &good[good.find("[profiles.controlled]").unwrap()..]
+    );
+    let profile = read("profiles/controlled.toml");
+    std::fs::write(folder.path().join("profiles/controlled.toml"), profile).unwrap();
+    let check = |from: &str, to: &str| {
+        assert!(good.contains(from), "{from}");
+        std::fs::write(folder.path().join("knowledge.toml"), good.replace(from, to)).unwrap();
+        Catalogue::load(folder.path()).map(|_| ()).map_err(|e| e.to_string())
+    };
+    check("chips = 20", "chips = 1").unwrap();
+    for (from, to, says) in [
+        ("chips = 20", "chips = 0", "allowed is [1, 1000]"),
+        ("chips = 20\n", "", "chips is None"),
+        ("nat-drift = \"drift\"", "nat-drift = \"rain\"", "no kind \"rain\""),
+        ("nat-weight = \"weight\"\n", "", "\"nat-weight\" is neither"),
+        ("rivals = [\"bp\"]\n", "", "rivals has 0 methods"),
+        ("rivals = [\"bp\"]", "rivals = [\"sam\"]", "\"bp\" is neither"),
+        ("label = \"5 bits\"", "label = \"6 bits\"", "two strengths labelled \"6 bits\""),
+    ] {
+        let error = check(from, to).unwrap_err();
+        assert!(error.contains(says), "{error}");
+    }
 }

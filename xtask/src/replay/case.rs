@@ -1,0 +1,111 @@
+//! A case: which weights, evaluated how, must give what.
+
+use std::path::PathBuf;
+
+use pnn_train::FcActivation;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Case {
+    id: String,
+    /// What a person may read about the case; so are the next one and a perturbation's note.
+    note: Option<String>,
+    weights_are: Option<String>,
+    pub(super) system: String,
+    pub(super) weights: PathBuf,
+    pub(super) input: Input,
+    pub(super) batch_norm: BatchNorm,
+    pub(super) images: Images,
+    pub(super) fc_activation: FcActivation,
+    pub(super) perturb: Option<Perturb>,
+    pub(super) metric: String,
+    pub(super) expected: Vec<f64>,
+    pub(super) tolerance: Option<f64>,
+    pub(super) relative_tolerance: Option<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Input {
+    pub(super) mean: f64,
+    pub(super) std: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum BatchNorm {
+    Batch,
+    Running,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Images {
+    pub(super) first: usize,
+    pub(super) count: usize,
+    pub(super) batch: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Perturb {
+    note: Option<String>,
+    pub(super) port: String,
+    pub(super) layers: Vec<String>,
+    pub(super) values: Vec<f64>,
+}
+
+impl Case {
+    /// What is written about the case, for whoever reads the outcome.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let of_perturb = self.perturb.as_ref().and_then(|perturb| perturb.note.clone());
+        let weights = self.weights_are.as_ref().map(|are| format!("weights: {are}"));
+        self.note.clone().into_iter().chain(weights).chain(of_perturb).collect()
+    }
+
+    /// Whether the case tests anything at all.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        if self.id.is_empty() {
+            return Err("id is empty");
+        }
+        if self.expected.is_empty() {
+            return Err("expected is empty");
+        }
+        if self.images.count == 0 || self.images.batch == 0 {
+            return Err("images.count and images.batch must be at least 1");
+        }
+        match &self.perturb {
+            Some(p) if p.values.is_empty() => Err("perturb.values is empty"),
+            Some(p) if p.layers.is_empty() => Err("perturb.layers is empty"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether every value lies within the case's tolerance.
+pub(super) fn agree(case: &Case, got: &[f64]) -> Result<(), String> {
+    if got.len() != case.expected.len() {
+        return Err(format!(
+            "malformed case: {} expected values for {} settings",
+            case.expected.len(),
+            got.len()
+        ));
+    }
+    let tolerance = |expected: f64| match (case.tolerance, case.relative_tolerance) {
+        (Some(absolute), _) => Ok(absolute),
+        (None, Some(relative)) => Ok(relative * expected.abs()),
+        (None, None) => Err("malformed case: neither tolerance nor relative_tolerance".to_owned()),
+    };
+    for (index, (expected, got)) in case.expected.iter().zip(got).enumerate() {
+        let tolerance = tolerance(*expected)?;
+        // In this form NaN fails.
+        let within = (got - expected).abs() <= tolerance;
+        if !within {
+            return Err(format!(
+                "value {index}: expected {expected}, got {got:.4}, tolerance {tolerance}"
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! Whether the parts of profiles and experiments fit together.
+
+use std::collections::BTreeMap;
+
+use pnn_eval::BatchNormMode;
+
+use super::{Analysis, Drift, Experiment, Histogram, Knowledge, Plan, Profile, View};
+use crate::reproduce::data::Data;
+
+impl View {
+    /// Whether the data have the images that the view asks for.
+    pub(crate) fn check(&self, data: &Data) -> Result<(), String> {
+        let there = data.test.len();
+        let images = self.images.map_or(there, |range| range.count);
+        if let Some(range) = self.images
+            && (range.count == 0 || range.first + range.count > there)
+        {
+            let last = range.first + range.count;
+            return Err(format!(
+                "images {} to {last} are asked for, there are {there}",
+                range.first
+            ));
+        }
+        match self.batch_norm {
+            BatchNormMode::Batch(batch) if images % batch == 1 => Err(format!(
+                "batches of {batch} leave a last one of 1 of {images} images, which has no statistics"
+            )),
+            BatchNormMode::Recalibrated(n) if n > data.train.len() => {
+                Err(format!("{n} calibration images are asked for, there are {}", data.train.len()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Profile {
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.seeds.is_empty() {
+            return Err("seeds is empty, at least one is needed".into());
+        }
+        if let Some(seed) = repeated(&self.seeds) {
+            return Err(format!(
+                "seeds lists {seed} twice; an interval over seeds needs different ones"
+            ));
+        }
+        for (key, method) in &self.methods {
+            if (1..5).contains(&method.tune.len()) {
+                let given = method.tune.len();
+                return Err(format!(
+                    "methods.{key}.tune has {given} settings, at least 5 are needed"
+                ));
+            }
+            for settings in &method.tune {
+                method
+                    .with_settings(settings)
+                    .map_err(|reason| format!("methods.{key}.tune: {reason}"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Experiment {
+    pub(super) fn check(&self, profiles: &BTreeMap<String, Profile>) -> Result<(), String> {
+        for (name, plan) in &self.profiles {
+            let Some(profile) = profiles.get(name) else {
+                let known: Vec<_> = profiles.keys().map(String::as_str).collect();
+                return Err(format!("no profile {name:?}; there is {}", known.join(", ")));
+            };
+            for method in &plan.methods {
+                if !profile.methods.contains_key(method) {
+                    let known: Vec<_> = profile.methods.keys().map(String::as_str).collect();
+                    return Err(format!(
+                        "profile {name} has no method {method:?}; there is {}",
+                        known.join(", ")
+                    ));
+                }
+            }
+            let needs_views =
+                !matches!(self.analysis, Analysis::Curves(_) | Analysis::Histogram(_));
+            if needs_views && plan.views.is_empty() {
+                return Err(format!("profiles.{name}.views is empty, at least one is needed"));
+            }
+            for rival in &plan.rivals {
+                if !plan.methods.contains(rival) {
+                    return Err(format!("profiles.{name}.rivals: {rival:?} is not in methods"));
+                }
+            }
+            for view in &plan.views {
+                let images = match view.batch_norm {
+                    BatchNormMode::Running => continue,
+                    BatchNormMode::Batch(images) | BatchNormMode::Recalibrated(images) => images,
+                };
+                if images < 2 {
+                    return Err(format!(
+                        "profiles.{name}, view {:?}: {images} images give no statistics, at least 2 are needed",
+                        view.name
+                    ));
+                }
+            }
+            if let Some((method, baseline)) = self.analysis.compared() {
+                for method in [method, baseline] {
+                    if !plan.methods.contains(method) {
+                        return Err(format!(
+                            "profiles.{name}.methods lacks {method:?}, which the analysis compares"
+                        ));
+                    }
+                }
+            }
+            if let Analysis::Knowledge(knowledge) = &self.analysis {
+                knowledge.check_plan(plan).map_err(|e| format!("profiles.{name}.{e}"))?;
+            }
+        }
+        self.analysis.check()
+    }
+}
+
+impl Analysis {
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Curves(_) => Ok(()),
+            Self::Histogram(histogram) => histogram.check(),
+            Self::Drift(drift) => drift.check(),
+            Self::Sensitivity(sensitivity) if sensitivity.rho.len() < 2 => {
+                Err("rho needs at least two values".into())
+            }
+            Self::Sensitivity(_) => Ok(()),
+            Self::Knowledge(knowledge) => knowledge.check(),
+            Self::Gap(gap) => check_sweep(&gap.kelvin, &gap.judged_at_kelvin, &gap.layers),
+        }
+    }
+}
+
+impl Histogram {
+    fn check(&self) -> Result<(), String> {
+        let [low, high] = self.range_milliamp;
+        let bins = (high - low) / self.bin_milliamp;
+        if (1.0..=10_000.0).contains(&bins) {
+            return Ok(());
+        }
+        Err(format!(
+            "range_milliamp [{low}, {high}] in bins of {} makes {bins} bins, allowed is [1, 10000]",
+            self.bin_milliamp
+        ))
+    }
+}
+
+impl Drift {
+    fn check(&self) -> Result<(), String> {
+        check_sweep(&self.kelvin, &self.judged_at_kelvin, &self.layers)?;
+        match self.paper.iter().find(|paper| paper.kelvin.len() != paper.accuracy.len()) {
+            Some(paper) => {
+                Err(format!("paper {:?}: kelvin and accuracy differ in length", paper.label))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn check_sweep(kelvin: &[f64], judged: &[f64], layers: &[String]) -> Result<(), String> {
+    if judged.is_empty() {
+        return Err("judged_at_kelvin is empty, at least one temperature is needed".into());
+    }
+    if let Some(missing) = judged.iter().chain([&0.0]).find(|k| !kelvin.contains(k)) {
+        return Err(format!("judged_at_kelvin {missing} is not in kelvin (0 must be too)"));
+    }
+    if let Some(kelvin) = kelvin.iter().find(|k| !k.is_finite()) {
+        return Err(format!("kelvin {kelvin} is not finite"));
+    }
+    if let Some(kelvin) = repeated(kelvin) {
+        return Err(format!("kelvin lists {kelvin} twice"));
+    }
+    match repeated(layers) {
+        Some(layer) => Err(format!("layers lists {layer:?} twice")),
+        None => Ok(()),
+    }
+}
+
+impl Knowledge {
+    fn check(&self) -> Result<(), String> {
+        for (method, kind) in &self.knows {
+            if !self.kinds.iter().any(|k| &k.name == kind) {
+                let known: Vec<_> = self.kinds.iter().map(|k| k.name.as_str()).collect();
+                let known = known.join(", ");
+                return Err(format!("knows.{method}: no kind {kind:?}; there is {known}"));
+            }
+        }
+        let labels: Vec<_> =
+            self.kinds.iter().flat_map(|k| k.strengths.iter().map(|s| &s.label)).collect();
+        if let Some(label) = repeated(&labels) {
+            return Err(format!("kinds has two strengths labelled {label:?}"));
+        }
+        match self.kinds.iter().find(|kind| kind.strengths.is_empty()) {
+            Some(kind) => Err(format!("kind {:?} has no strengths", kind.name)),
+            None if self.kinds.is_empty() => Err("kinds is empty, at least one is needed".into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Every method of a plan has a place in the matrix, and chips are counted.
+    fn check_plan(&self, plan: &Plan) -> Result<(), String> {
+        if !plan.chips.is_some_and(|chips| (1..=1000).contains(&chips)) {
+            return Err(format!("chips is {:?}, allowed is [1, 1000]", plan.chips));
+        }
+        let [rival] = &plan.rivals[..] else {
+            let given = plan.rivals.len();
+            return Err(format!(
+                "rivals has {given} methods, the one that knows nothing is needed"
+            ));
+        };
+        let placed =
+            |m: &String| m == rival || self.sharp.contains(m) || self.knows.contains_key(m);
+        match plan.methods.iter().find(|m| !placed(m)) {
+            Some(m) => Err(format!("methods: {m:?} is neither rival, sharp nor in knows")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The first entry that a list has twice.
+fn repeated<T: PartialEq>(list: &[T]) -> Option<&T> {
+    list.iter().enumerate().find(|(i, item)| list[..*i].contains(item)).map(|(_, item)| item)
+}

@@ -1,0 +1,140 @@
+//! Networks evaluated on many chips: where a chip leaves all but the last two layers alone, what
+//! comes before these is run once.
+
+use pnn_core::layers::BatchNorm;
+use pnn_core::model::{Model, Pass, Physical, load_model_state, model_state};
+use pnn_core::ops::relu;
+use pnn_core::{Chip, ParamSet, Tensor, Var};
+use pnn_data::Dataset;
+use pnn_eval::{Evaluation, Evaluator, Features};
+use pnn_train::LeNet5;
+
+use crate::error::{Error, Result};
+
+/// The layers of [`Rest`].
+const LAST: [&str; 2] = ["fc2", "fc3"];
+
+/// A network with the images that it is evaluated on.
+pub(super) struct Deployed<'a> {
+    model: &'a LeNet5,
+    evaluator: Evaluator<'a>,
+    images: &'a Dataset,
+    features: Features,
+    rest: Rest,
+}
+
+impl<'a> Deployed<'a> {
+    pub(super) fn new(
+        model: &'a LeNet5,
+        evaluator: Evaluator<'a>,
+        images: &'a Dataset,
+    ) -> Result<Self> {
+        let features = evaluator.features(model, &Chip::ideal(), LAST[0], images)?;
+        Ok(Self { model, evaluator, images, features, rest: Rest::of(model)? })
+    }
+
+    /// Accuracy in percent on a chip.
+    pub(super) fn percent(&self, chip: &Chip) -> Result<f64> {
+        Ok(self.evaluate(chip)?.percent())
+    }
+
+    fn evaluate(&self, chip: &Chip) -> Result<Evaluation> {
+        let only_last = chip.iter().all(|(layer, _)| LAST.contains(&layer));
+        Ok(if only_last {
+            self.features.evaluate(&self.rest, chip)?
+        } else {
+            self.evaluator.evaluate(self.model, chip, self.images)?
+        })
+    }
+}
+
+/// The end of a LeNet-5 with rectifiers: fc2, batch-norm, rectifier, fc3, with the very parameters of the network.
+struct Rest {
+    layers: [Physical; 2],
+    norm: BatchNorm,
+    parameters: ParamSet,
+}
+
+impl Rest {
+    fn of(model: &LeNet5) -> Result<Self> {
+        let layer = |name: &str| {
+            let layers = model.physical_layers();
+            let found = layers.iter().find(|l| l.name() == name).map(|l| (*l).clone());
+            found.ok_or_else(|| Error::Usage(format!("the network has no layer {name:?}")))
+        };
+        let layers = [layer(LAST[0])?, layer(LAST[1])?];
+        let scale = &model.parameters().get("norm4.weight")?.var;
+        let norm = BatchNorm::new("norm4", scale.elem_count(), scale.dtype())?;
+        let physical = layers.iter().flat_map(Physical::parameters);
+        let parameters = ParamSet::new(physical.chain(norm.parameters()))?;
+        let rest = Self { layers, norm, parameters };
+        load_model_state(&rest, &model_state(model))?;
+        Ok(rest)
+    }
+}
+
+impl Model for Rest {
+    fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> pnn_core::Result<Tensor> {
+        let [fc2, fc3] = &self.layers;
+        let x = relu(&self.norm.forward(&fc2.forward(x, pass)?, pass.mode)?)?;
+        fc3.forward(&x, pass)
+    }
+
+    fn parameters(&self) -> &ParamSet {
+        &self.parameters
+    }
+
+    fn buffers(&self) -> Vec<(String, Var)> {
+        self.norm.buffers()
+    }
+
+    fn physical_layers(&self) -> Vec<&Physical> {
+        self.layers.iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pnn_core::{DType, Seed};
+    use pnn_data::Normalisation;
+    use pnn_eval::BatchNormMode;
+    use pnn_noise::{NoiseModel, Source};
+    use pnn_train::{FcActivation, MrrFactory, Trained};
+
+    use super::*;
+
+    #[test]
+    fn what_is_run_once_changes_no_image_in_any_batch_norm_mode() {
+        let factory = MrrFactory(Trained::Detunings);
+        let model = LeNet5::new(&factory, FcActivation::Relu, &Seed::new(3), DType::F32).unwrap();
+        let all = pnn_data::digits();
+        let (images, calibration) = (all.range(0, 230).unwrap(), all.range(1000, 250).unwrap());
+        let spread = Source::Fabrication { std_nm: 0.1 };
+        let last = NoiseModel::on(spread.clone(), &LAST).unwrap();
+        let first = NoiseModel::on(spread, &["conv1"]).unwrap();
+        let seed = Seed::new(7);
+        let mut seen = std::collections::BTreeSet::new();
+        for batch_norm in
+            [BatchNormMode::Running, BatchNormMode::Batch(100), BatchNormMode::Recalibrated(150)]
+        {
+            let evaluator = Evaluator {
+                batch_norm,
+                normalisation: Normalisation::UNIT,
+                calibration: Some(&calibration),
+            };
+            let before = pnn_core::model::model_state(&model);
+            let deployed = Deployed::new(&model, evaluator, &images).unwrap();
+            for noise in [NoiseModel::default(), last.clone(), first.clone()] {
+                let chip = noise.draw(&model.physical_layers(), 1, &seed).unwrap();
+                let want = evaluator.evaluate(&model, &chip, &images).unwrap();
+                assert_eq!(deployed.evaluate(&chip).unwrap(), want, "{batch_norm}");
+                seen.insert(want.confusion.rows());
+            }
+            for (name, value) in pnn_core::model::model_state(&model) {
+                let read = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                assert_eq!(read(&value), read(&before[&name]), "{name}");
+            }
+        }
+        assert!(seen.len() >= 6, "the chips and modes must differ, or nothing was tested");
+    }
+}
