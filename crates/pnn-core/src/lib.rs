@@ -11,9 +11,9 @@ pub mod params;
 pub mod seed;
 pub mod store;
 pub mod tensor;
-mod threads;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod threads;
 
 pub use device::{
     Bounds, Chip, Control, ControlSpec, Controls, DeviationPort, Deviations, Drive, Hardware,

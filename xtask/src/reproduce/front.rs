@@ -64,7 +64,7 @@ impl Rest {
         };
         let layers = [layer(LAST[0])?, layer(LAST[1])?];
         let scale = &model.parameters().get("norm4.weight")?.var;
-        let norm = BatchNorm::new("norm4", scale.elem_count(), scale.dtype())?;
+        let norm = BatchNorm::new("norm4", scale.dims().iter().product(), scale.dtype())?;
         let physical = layers.iter().flat_map(Physical::parameters);
         let parameters = ParamSet::new(physical.chain(norm.parameters()))?;
         let rest = Self { layers, norm, parameters };
