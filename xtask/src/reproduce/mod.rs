@@ -6,7 +6,7 @@ mod config;
 #[cfg(test)]
 mod config_tests;
 mod data;
-mod provenance;
+pub(crate) mod provenance;
 mod training;
 mod tuning;
 

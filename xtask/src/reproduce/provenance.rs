@@ -28,7 +28,7 @@ fn git(args: &[&str]) -> Option<String> {
     (output.status.success()).then(|| text.trim().to_owned())
 }
 
-fn commit() -> String {
+pub(crate) fn commit() -> String {
     let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else {
         return "unknown (not in a git checkout)".into();
     };
