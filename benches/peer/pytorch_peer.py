@@ -16,7 +16,7 @@ Reads one JSON request a line from stdin and answers each with one JSON line on 
 A request that fails is answered by {"error": "..."}. Variants: `eager`, `channels_last` (the same in
 that memory format), `compile` (torch.compile with static shapes) and `compile_channels_last`. FILE
 is a safetensors file; inputs are `initial/NAME` (parameters and buffers), `images`, `labels` and, for
-chips, `shifts/LAYER`. Needs torch and numpy.
+chips, `shifts/CHIP/LAYER`. Needs torch and numpy.
 """
 
 import gc
@@ -38,7 +38,7 @@ from torch.nn import functional as F
 
 # Steps whose losses are compared before anything is timed.
 CHECKED_STEPS = 3
-# Steps before the clock starts in each round of steps.
+# At most so many steps come before the clock starts in each round.
 WARM_UP_STEPS = 3
 
 
@@ -137,7 +137,7 @@ class Training:
     def round(self, n):
         self.reset()
         images, labels = self.first_batch()
-        for _ in range(WARM_UP_STEPS):
+        for _ in range(min(n, WARM_UP_STEPS)):
             self.step(images, labels)
         start = time.perf_counter()
         for _ in range(n):
@@ -177,12 +177,13 @@ class Chips:
         self.detunings = {k: v for k, v in initial.items() if k.endswith(".detuning")}
         weights = {k.replace(".detuning", ".weight"): v for k, v in initial.items()}
         self.model.load_state_dict(weights, strict=False)
-        self.shifts = part(tensors, "shifts/")
+        count = workload["task"]["chips"]["count"]
+        self.chips = [part(tensors, f"shifts/{chip}/") for chip in range(count)]
         images, labels = tensors["images"], tensors["labels"]
         if variant.endswith("channels_last"):
             self.model = self.model.to(memory_format=torch.channels_last)
             images = images.to(memory_format=torch.channels_last)
-        batch = workload["recipe"]["batch_size"]
+        batch = workload["task"]["chips"]["batch"]
         self.batches = list(zip(images.split(batch), labels.split(batch)))
         self.forward = self.model
         if variant.startswith("compile"):
@@ -191,17 +192,17 @@ class Chips:
             for images in {len(images): images for images, _ in self.batches}.values():
                 self.forward(images)
 
-    def program(self, chip):
+    def program(self, shifts):
         for name, detuning in self.detunings.items():
             layer = name.removesuffix(".detuning")
             weight = self.model.get_parameter(f"{layer}.weight")
-            weight.copy_(lorentzian(detuning + self.shifts[layer][chip]))
+            weight.copy_(lorentzian(detuning + shifts[layer]))
 
     @torch.inference_mode()
     def correct(self):
         counts = []
-        for chip in range(len(self.shifts["fc1"])):
-            self.program(chip)
+        for shifts in self.chips:
+            self.program(shifts)
             hits = [(self.forward(x).argmax(1) == y).sum() for x, y in self.batches]
             counts.append(int(torch.stack(hits).sum()))
         return counts
@@ -232,7 +233,9 @@ def describe(threads):
 
 
 def prepare(workload, inputs, variant):
-    prepared[variant] = TASKS[workload["task"]](workload, load(inputs), variant)
+    task = workload["task"]
+    kind = task if isinstance(task, str) else next(iter(task))
+    prepared[variant] = TASKS[kind](workload, load(inputs), variant)
     return {}
 
 

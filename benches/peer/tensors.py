@@ -10,7 +10,7 @@ DTYPES = {"F32": np.float32, "F64": np.float64, "U32": np.uint32}
 
 
 def load(path):
-    """The tensors of a safetensors file; integers as int64, which PyTorch's losses need."""
+    """The tensors of a safetensors file: float32, and labels as int64."""
     raw = Path(path).read_bytes()
     length = int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8 : 8 + length])
@@ -20,8 +20,8 @@ def load(path):
             continue
         start, end = (8 + length + offset for offset in entry["data_offsets"])
         array = np.frombuffer(raw[start:end], DTYPES[entry["dtype"]]).reshape(entry["shape"])
-        integers = array.dtype == np.uint32
-        tensors[name] = torch.from_numpy(array.astype(np.int64 if integers else array.dtype))
+        wanted = np.int64 if array.dtype == np.uint32 else np.float32
+        tensors[name] = torch.from_numpy(array.astype(wanted))
     return tensors
 
 

@@ -12,9 +12,9 @@ const FIRST_LOSS_TOLERANCE: f64 = 1e-4;
 /// The losses after steps: Adam makes a full step out of a gradient that is nothing but rounding,
 /// so the sides drift apart. Meanwhile the loss falls by half.
 const LOSS_TOLERANCE: f64 = 5e-2;
-/// The difference of two gradients of a parameter may have this share of the gradient's 2-norm ...
-const GRADIENT_TOLERANCE: f64 = 1e-3;
-/// ... plus this share of the 2-norm over all parameters: a bias before batch-norm has a true
+/// The difference of two gradients of a parameter may have a share of that gradient's 2-norm (see
+/// [`Network::gradient_tolerance`](super::workload::Network)) plus this share of the 2-norm over all
+/// parameters: a bias before batch-norm has a true
 /// gradient of zero, and what is left is the rounding of sums of up to 500,000 terms.
 const GRADIENT_FLOOR: f64 = 1e-4;
 /// Images a chip whose two largest outputs are so close that rounding decides, per 10,000.
@@ -42,14 +42,18 @@ impl Numbers {
 }
 
 /// How close the sides are, in words, or where they differ.
-pub(super) fn agree(ours: &Numbers, peer: &Numbers) -> std::result::Result<String, String> {
+pub(super) fn agree(
+    ours: &Numbers,
+    peer: &Numbers,
+    gradient_tolerance: f64,
+) -> std::result::Result<String, String> {
     match (ours, peer) {
         (
             Numbers::Steps { losses, gradients },
             Numbers::Steps { losses: peer_losses, gradients: peer_gradients },
         ) => {
             let loss = agree_losses(losses, peer_losses)?;
-            let gradient = agree_gradients(gradients, peer_gradients)?;
+            let gradient = agree_gradients(gradients, peer_gradients, gradient_tolerance)?;
             Ok(format!("losses to {loss:.0e}, gradients to {gradient:.0e} of their norm"))
         }
         (Numbers::Correct(ours), Numbers::Correct(peer)) => agree_correct(ours, peer),
@@ -80,6 +84,7 @@ fn agree_losses(ours: &[f64], peer: &[f64]) -> std::result::Result<f64, String> 
 fn agree_gradients(
     ours: &BTreeMap<String, Vec<f64>>,
     peer: &BTreeMap<String, Vec<f64>>,
+    tolerance: f64,
 ) -> std::result::Result<f64, String> {
     if !ours.keys().eq(peer.keys()) {
         let names = |side: &BTreeMap<String, _>| side.keys().cloned().collect::<Vec<_>>().join(" ");
@@ -95,7 +100,7 @@ fn agree_gradients(
         }
         let difference = norm(&mut ours.iter().zip(peer).map(|(a, b)| a - b));
         let own = norm(&mut peer.iter().copied());
-        let allowed = GRADIENT_TOLERANCE * own + GRADIENT_FLOOR * total;
+        let allowed = tolerance * own + GRADIENT_FLOOR * total;
         let within = difference <= allowed;
         if !within {
             return Err(format!(
@@ -137,9 +142,9 @@ mod tests {
     #[test]
     fn rounding_agrees_and_anything_else_does_not() {
         let peer = steps(&[2.0, 1.0], &[0.1, 0.2]);
-        assert!(agree(&steps(&[2.000_001, 1.0005], &[0.100_001, 0.2]), &peer).is_ok());
+        assert!(agree(&steps(&[2.000_001, 1.0005], &[0.100_001, 0.2]), &peer, 1e-3).is_ok());
         let fails = |ours: &Numbers, says: &str| {
-            let error = agree(ours, &peer).unwrap_err();
+            let error = agree(ours, &peer, 1e-3).unwrap_err();
             assert!(error.contains(says), "{error}");
         };
         fails(&steps(&[2.0, 1.1], &[0.1, 0.2]), "step 1");
@@ -155,14 +160,14 @@ mod tests {
     #[test]
     fn what_is_rounding_of_zero_may_differ() {
         let peer = steps(&[2.0], &[1e-9, -1e-9]);
-        assert!(agree(&steps(&[2.0], &[-2e-9, 3e-9]), &peer).is_ok());
+        assert!(agree(&steps(&[2.0], &[-2e-9, 3e-9]), &peer, 1e-3).is_ok());
     }
 
     #[test]
     fn correct_answers_agree_up_to_ties() {
         let of = |correct: &[f64]| Numbers::Correct(correct.to_vec());
-        assert!(agree(&of(&[9000.0, 100.0]), &of(&[9000.0, 101.0])).is_ok());
-        assert!(agree(&of(&[9000.0, 100.0]), &of(&[9000.0, 110.0])).is_err());
-        assert!(agree(&of(&[9000.0]), &of(&[9000.0, 110.0])).is_err());
+        assert!(agree(&of(&[9000.0, 100.0]), &of(&[9000.0, 101.0]), 1e-3).is_ok());
+        assert!(agree(&of(&[9000.0, 100.0]), &of(&[9000.0, 110.0]), 1e-3).is_err());
+        assert!(agree(&of(&[9000.0]), &of(&[9000.0, 110.0]), 1e-3).is_err());
     }
 }

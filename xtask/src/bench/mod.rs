@@ -12,7 +12,6 @@ mod workload;
 
 use std::path::{Path, PathBuf};
 
-use self::ours::Ours;
 use self::peer::Peer;
 use self::report::{Report, Row};
 use self::workload::{Rival, Workload};
@@ -106,9 +105,9 @@ fn measure(
 ) -> Result<Row> {
     let inputs = inputs::prepare(workload, args.data.as_ref())?;
     let rounds = usize::from(args.rounds);
-    let mut ours = Ours::new(workload, &inputs)?;
+    let mut ours = ours::prepare(workload, &inputs)?;
     let Some(peer) = peer.filter(|_| workload.rival == Rival::Peer) else {
-        let mut rival = Ours::new(&workload.without_sharpness(), &inputs)?;
+        let mut rival = ours::prepare(&workload.without_sharpness(), &inputs)?;
         let names = ["our own BP step".to_owned()];
         let timings = rounds::interleave(workload, &names, rounds, &mut |side| match side {
             0 => ours.round(workload.iterations),
@@ -117,7 +116,7 @@ fn measure(
         return Row::new(workload, &names, &timings);
     };
     let file = folder.join("inputs.safetensors");
-    ours.save_inputs(&inputs, &file)?;
+    ours::save_inputs(ours.as_ref(), &inputs, &file)?;
     let expected = ours.check()?;
     peer.release()?;
     let mut variants = Vec::new();
@@ -129,7 +128,7 @@ fn measure(
             continue;
         }
         let got = peer.check(variant, &folder.join("gradients.safetensors"))?;
-        let worst = agree::agree(&expected, &got)
+        let worst = agree::agree(&expected, &got, workload.network.gradient_tolerance())
             .map_err(|reason| Error::Usage(format!("{variant} and ours disagree: {reason}")))?;
         eprintln!("{}: {variant} agrees with ours ({worst})", workload.id);
         variants.push(variant.to_owned());

@@ -1,43 +1,49 @@
-//! Our side of a workload.
+//! Training steps on one batch.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
+use pnn_core::device::Bounds;
+use pnn_core::layers::{Digital, Product};
 use pnn_core::model::{Counters, Lab, Model, load_model_state, model_state};
 use pnn_core::optim::{Evaluation, Objective, Optimizer, Point, Rule};
 use pnn_core::params::{Gradients, ParamSet};
-use pnn_core::{DType, Seed, Tensor, store};
+use pnn_core::{DType, PhysicalLayer, Seed, Tensor};
 use pnn_train::{
-    Backprop, Batch, CROSS_ENTROPY, FcActivation, LeNet5, MrrFactory, Recipe, StepContext, Strategy,
+    Backprop, Batch, CROSS_ENTROPY, FcActivation, LeNet5, Recipe, ResNet18, StepContext, Strategy,
 };
 
-use super::agree::Numbers;
-use super::inputs::Inputs;
-use super::workload::{Network, Workload};
+use super::Side;
+use crate::bench::agree::Numbers;
+use crate::bench::inputs::Inputs;
+use crate::bench::workload::{Network, Workload};
 use crate::error::{Error, Result};
 
 /// Steps whose losses are compared before anything is timed.
 const CHECKED_STEPS: usize = 3;
-/// Steps before the clock starts in each round of steps.
+/// At most so many steps come before the clock starts in each round.
 const WARM_UP_STEPS: usize = 3;
 
 /// A network, where it starts, and what it is trained on.
-pub(super) struct Ours {
-    model: Box<dyn Model>,
+pub(super) struct Steps {
+    pub(super) model: Box<dyn Model>,
     initial: BTreeMap<String, Tensor>,
     recipe: Recipe,
     batch: Batch,
 }
 
-impl Ours {
+impl Steps {
     pub(super) fn new(workload: &Workload, inputs: &Inputs) -> Result<Self> {
         let recipe = Recipe::try_from(workload.recipe.clone())?;
         let seed = Seed::new(0).child("bench");
+        let dtype = DType::F32;
         let model: Box<dyn Model> = match workload.network {
             Network::Lenet5 => {
-                let factory: MrrFactory = recipe.mrr_factory();
-                Box::new(LeNet5::new(&factory, FcActivation::Relu, &seed, DType::F32)?)
+                Box::new(LeNet5::new(&recipe.mrr_factory(), FcActivation::Relu, &seed, dtype)?)
+            }
+            Network::Resnet18 { width } => {
+                Box::new(ResNet18::new(&electronic, width, inputs.images.classes(), &seed, dtype)?)
             }
         };
         let (images, labels) = inputs.tensors(recipe.batch_size)?;
@@ -45,17 +51,36 @@ impl Ours {
         Ok(Self { model, initial, recipe, batch: Batch { images, labels } })
     }
 
-    /// Writes what the peer must start from.
-    pub(super) fn save_inputs(&self, inputs: &Inputs, path: &Path) -> Result<()> {
-        let (images, labels) = inputs.tensors(inputs.images.len())?;
-        let initial = self.initial.iter().map(|(k, v)| (format!("initial/{k}"), v.clone()));
-        let mut tensors: BTreeMap<String, Tensor> = initial.collect();
-        tensors.extend([("images".to_owned(), images), ("labels".to_owned(), labels)]);
-        Ok(store::save(path, &tensors, &BTreeMap::new())?)
+    /// Back to the initial state, with a fresh optimizer.
+    pub(super) fn start(&self) -> Result<Box<dyn Optimizer>> {
+        load_model_state(self.model.as_ref(), &self.initial)?;
+        Ok(self.recipe.optimizer()?)
     }
 
-    /// The numbers that must agree with the peer's.
-    pub(super) fn check(&mut self) -> Result<Numbers> {
+    /// One training step on the batch; the loss before it.
+    fn step(&self, optimizer: &mut dyn Optimizer) -> Result<f64> {
+        let mut context = StepContext {
+            model: self.model.as_ref(),
+            optimizer,
+            lab: &mut Lab::new(),
+            counters: &Counters::default(),
+            seed: Seed::new(0),
+            loss: CROSS_ENTROPY,
+        };
+        Ok(Backprop.step(&self.batch, &mut context)?.loss)
+    }
+}
+
+fn electronic(_: &str, product: Product) -> pnn_core::Result<Arc<dyn PhysicalLayer>> {
+    Ok(Arc::new(Digital::new(product, Bounds::UNBOUNDED)))
+}
+
+impl Side for Steps {
+    fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
+        Ok(self.initial.iter().map(|(k, v)| (format!("initial/{k}"), v.clone())).collect())
+    }
+
+    fn check(&mut self) -> Result<Numbers> {
         let mut keep = Keep { gradients: None, optimizer: self.start()? };
         self.step(&mut keep)?;
         let gradients = keep.gradients.ok_or_else(|| Error::Usage("no gradients".into()))?;
@@ -74,10 +99,9 @@ impl Ours {
         Numbers::steps(losses, gradients)
     }
 
-    /// Seconds that `n` iterations took.
-    pub(super) fn round(&mut self, n: usize) -> Result<f64> {
+    fn round(&mut self, n: usize) -> Result<f64> {
         let mut optimizer = self.start()?;
-        for _ in 0..WARM_UP_STEPS {
+        for _ in 0..n.min(WARM_UP_STEPS) {
             self.step(optimizer.as_mut())?;
         }
         let started = Instant::now();
@@ -85,25 +109,6 @@ impl Ours {
             self.step(optimizer.as_mut())?;
         }
         Ok(started.elapsed().as_secs_f64())
-    }
-
-    /// Back to the initial state, with a fresh optimizer.
-    fn start(&self) -> Result<Box<dyn Optimizer>> {
-        load_model_state(self.model.as_ref(), &self.initial)?;
-        Ok(self.recipe.optimizer()?)
-    }
-
-    /// One training step on the batch; the loss before it.
-    fn step(&self, optimizer: &mut dyn Optimizer) -> Result<f64> {
-        let mut context = StepContext {
-            model: self.model.as_ref(),
-            optimizer,
-            lab: &mut Lab::new(),
-            counters: &Counters::default(),
-            seed: Seed::new(0),
-            loss: CROSS_ENTROPY,
-        };
-        Ok(Backprop.step(&self.batch, &mut context)?.loss)
     }
 }
 
