@@ -1,5 +1,6 @@
 //! The command line of the workspace.
 
+mod bench;
 mod ci;
 mod data;
 mod error;
@@ -25,6 +26,8 @@ enum Command {
     Reproduce(reproduce::Args),
     /// Evaluates published weights case by case against what they must give
     Replay(replay::Args),
+    /// Times training and evaluation side by side with PyTorch
+    Bench(bench::Args),
     /// Fetches, verifies and lists data sets
     #[command(subcommand)]
     Data(data::Command),
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Reproduce(args) => reproduce::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Data(command) => data::run(&command),
         Command::Ci(args) => ci::run(&args),
     };

@@ -5,6 +5,7 @@ mod error;
 mod lenet;
 mod observer;
 mod recipe;
+mod resnet;
 mod strategy;
 mod trainer;
 
@@ -14,6 +15,7 @@ pub use observer::{EpochRecord, JsonLines, Observer, StepEvent};
 pub use recipe::{
     MrrFactory, RawRecipe, Recipe, RuleRecipe, SharpnessRecipe, StrategyRecipe, Trained, twins,
 };
+pub use resnet::ResNet18;
 pub use strategy::{
     Backprop, Batch, CROSS_ENTROPY, Loss, NoiseAware, Penalty, PhysicsAware, Pruning, StepContext,
     StepReport, Strategy,

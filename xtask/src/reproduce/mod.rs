@@ -5,7 +5,7 @@ mod analysis;
 mod config;
 mod data;
 mod front;
-mod provenance;
+pub(crate) mod provenance;
 mod published;
 mod record;
 mod select;

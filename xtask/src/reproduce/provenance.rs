@@ -46,13 +46,22 @@ fn git(args: &[&str]) -> Option<String> {
     (output.status.success()).then(|| text.trim().to_owned())
 }
 
-pub(super) fn commit() -> String {
+pub(crate) fn commit() -> String {
     let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else {
         return "unknown (not in a git checkout)".into();
     };
     // A run whose code differs from the commit must not pass as that commit's.
-    let sources =
-        ["status", "--porcelain", "--", "crates", "xtask", "Cargo.lock", "Cargo.toml", ".cargo"];
+    let sources = [
+        "status",
+        "--porcelain",
+        "--",
+        "crates",
+        "xtask",
+        "benches",
+        "Cargo.lock",
+        "Cargo.toml",
+        ".cargo",
+    ];
     match git(&sources) {
         Some(changes) if changes.is_empty() => commit,
         _ => format!("{commit} with uncommitted changes"),

@@ -1,0 +1,44 @@
+//! Our side of the workloads.
+
+mod chips;
+mod epoch;
+mod step;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use pnn_core::{Tensor, store};
+
+use super::agree::Numbers;
+use super::inputs::Inputs;
+use super::workload::{Task, Workload};
+use crate::error::Result;
+
+/// A workload, ready to run.
+pub(super) trait Side {
+    /// What the peer must start from, beside images and labels.
+    fn tensors(&self) -> Result<BTreeMap<String, Tensor>>;
+
+    /// The numbers that must agree with the peer's.
+    fn check(&mut self) -> Result<Numbers>;
+
+    /// Seconds that `n` iterations took.
+    fn round(&mut self, n: usize) -> Result<f64>;
+}
+
+/// Our side of a workload.
+pub(super) fn prepare<'a>(workload: &Workload, inputs: &'a Inputs) -> Result<Box<dyn Side + 'a>> {
+    Ok(match workload.task {
+        Task::Step => Box::new(step::Steps::new(workload, inputs)?),
+        Task::Epoch => Box::new(epoch::Epochs::new(workload, inputs)?),
+        Task::Chips { count, .. } => Box::new(chips::Chips::new(workload, inputs, count)?),
+    })
+}
+
+/// Writes everything that the peer must start from.
+pub(super) fn save_inputs(side: &dyn Side, inputs: &Inputs, path: &Path) -> Result<()> {
+    let mut tensors = side.tensors()?;
+    let (images, labels) = inputs.tensors(inputs.images.len())?;
+    tensors.extend([("images".to_owned(), images), ("labels".to_owned(), labels)]);
+    Ok(store::save(path, &tensors, &BTreeMap::new())?)
+}
