@@ -37,7 +37,11 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(error) = pnn_core::use_threads(0) {
+    let threads = match &cli.command {
+        Command::Bench(args) => args.threads(),
+        _ => 0,
+    };
+    if let Err(error) = pnn_core::use_threads(threads) {
         eprintln!("error: {error}");
         return ExitCode::FAILURE;
     }

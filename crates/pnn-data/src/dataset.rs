@@ -1,5 +1,6 @@
 //! Labelled images in memory, and their way into tensors.
 
+use pnn_core::tensor::{Buffer, Element};
 use pnn_core::{DType, Tensor};
 
 use crate::{Error, Normalisation, Result};
@@ -224,10 +225,10 @@ impl Dataset {
         let table: [f64; 256] = std::array::from_fn(|pixel| normalisation.apply(pixel as u8));
         if dtype == DType::F32 {
             let values = self.gather(indices, &table.map(|value| value as f32));
-            Ok(Tensor::from_vec(values, shape)?)
+            Ok(Tensor::from_buffer(values, shape)?)
         } else {
             let values = self.gather(indices, &table);
-            Ok(Tensor::from_vec(values, shape)?.to_dtype(dtype)?)
+            Ok(Tensor::from_buffer(values, shape)?.to_dtype(dtype)?)
         }
     }
 
@@ -241,10 +242,13 @@ impl Dataset {
         Ok(Tensor::from_vec(labels, indices.len())?)
     }
 
-    fn gather<T: Copy>(&self, indices: &[usize], table: &[T; 256]) -> Vec<T> {
-        let mut values = Vec::with_capacity(indices.len() * self.shape.values());
-        for &i in indices {
-            values.extend(self.image(i).iter().map(|&pixel| table[usize::from(pixel)]));
+    fn gather<T: Element>(&self, indices: &[usize], table: &[T; 256]) -> Buffer<T> {
+        let size = self.shape.values();
+        let mut values = Buffer::scratch(indices.len() * size);
+        for (values, &i) in values.chunks_exact_mut(size).zip(indices) {
+            for (value, &pixel) in values.iter_mut().zip(self.image(i)) {
+                *value = table[usize::from(pixel)];
+            }
         }
         values
     }

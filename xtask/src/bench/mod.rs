@@ -45,6 +45,13 @@ pub(crate) struct Args {
     list: bool,
 }
 
+impl Args {
+    /// How many threads to start.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads.into()
+    }
+}
+
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum PeerName {
     Pytorch,
@@ -56,9 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         print!("{}", report::list(&workloads));
         return Ok(true);
     }
-    let threads = usize::from(args.threads);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-    pool.build_global().map_err(|e| Error::Usage(format!("{threads} threads: {e}")))?;
+    let threads = args.threads();
     let folder =
         tempfile::tempdir().map_err(|source| Error::Io { path: std::env::temp_dir(), source })?;
     let mut report = Report::new(machine::describe(), threads);

@@ -14,26 +14,32 @@ const SMALLEST: usize = 2048;
 /// What a thread keeps for later at most, in bytes.
 const KEPT: usize = 1 << 30;
 
-/// Values in memory, given back to the pool of the thread that drops them.
-pub struct Buffer<T: Element>(Vec<T>);
+/// Values in memory, given back to the pool of the thread that drops them (unless they came from a
+/// vector: who makes those takes none from the pool, which would only fill up).
+pub struct Buffer<T: Element> {
+    values: Vec<T>,
+    pooled: bool,
+}
 
 impl<T: Element> Buffer<T> {
     /// Zeros.
     #[must_use]
     pub fn zeros(length: usize) -> Self {
-        match recycled(length) {
+        let values = match recycled(length) {
             Some(mut values) => {
                 values.fill(T::default());
-                Self(values)
+                values
             }
-            None => Self(vec![T::default(); length]),
-        }
+            None => vec![T::default(); length],
+        };
+        Self { values, pooled: true }
     }
 
     /// Values of no meaning, for a kernel that writes every one of them.
     #[must_use]
     pub fn scratch(length: usize) -> Self {
-        Self(recycled(length).unwrap_or_else(|| vec![T::default(); length]))
+        let values = recycled(length).unwrap_or_else(|| vec![T::default(); length]);
+        Self { values, pooled: true }
     }
 
     /// A copy of values.
@@ -47,33 +53,33 @@ impl<T: Element> Buffer<T> {
 
 impl<T: Element> From<Vec<T>> for Buffer<T> {
     fn from(values: Vec<T>) -> Self {
-        Self(values)
+        Self { values, pooled: false }
     }
 }
 
 impl<T: Element> FromIterator<T> for Buffer<T> {
     fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
-        Self(values.into_iter().collect())
+        values.into_iter().collect::<Vec<T>>().into()
     }
 }
 
 impl<T: Element> Deref for Buffer<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        &self.0
+        &self.values
     }
 }
 
 impl<T: Element> DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.0
+        &mut self.values
     }
 }
 
 impl<T: Element> Drop for Buffer<T> {
     fn drop(&mut self) {
-        let values = std::mem::take(&mut self.0);
-        if values.len() >= SMALLEST && values.len() == values.capacity() {
+        if self.pooled && self.values.len() >= SMALLEST {
+            let values = std::mem::take(&mut self.values);
             // At the end of a thread its pool may be gone already.
             let _ = T::pool().try_with(|pool| pool.borrow_mut().keep(values));
         }
