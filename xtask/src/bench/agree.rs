@@ -122,7 +122,10 @@ fn agree_correct(ours: &[f64], peer: &[f64]) -> std::result::Result<String, Stri
     let differences = ours.iter().zip(peer).map(|(a, b)| (a - b).abs());
     let worst = differences.fold(0.0, f64::max);
     if worst <= CORRECT_TOLERANCE {
-        Ok(format!("correct answers of {} chips to {worst} images", ours.len()))
+        let low = ours.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = ours.iter().copied().fold(0.0, f64::max);
+        let chips = ours.len();
+        Ok(format!("correct answers of {chips} chips, {low} to {high}, to {worst} images"))
     } else {
         Err(format!(
             "correct answers of a chip differ by {worst} images, allowed is {CORRECT_TOLERANCE}"
