@@ -3,6 +3,7 @@
 use std::fmt;
 
 use pnn_core::model::{Counters, InSilico, Mode, Model, Pass, Truth};
+use pnn_core::tensor::without_gradients;
 use pnn_core::{Chip, DType, Tensor};
 use pnn_data::{Batches, Dataset, Normalisation};
 use serde::{Deserialize, Serialize};
@@ -108,8 +109,9 @@ pub struct Evaluator<'a> {
     pub calibration: Option<&'a Dataset>,
 }
 
-/// Images a pass where the number does not matter.
-const PASS: usize = 500;
+/// Images a pass where the number does not matter: few enough for their activations to stay in the
+/// cache.
+const PASS: usize = 100;
 
 impl Evaluator<'_> {
     /// Classifies every image of a data set with the model on a chip. The model's running
@@ -123,16 +125,53 @@ impl Evaluator<'_> {
             if let Some((images, calibration)) = self.recalibrated()? {
                 recalibrate(model, chip, calibration, images, &self.normalisation)?;
             }
-            let (mode, batch) = self.mode();
             let mut evaluation = Evaluation::empty(data.classes());
-            for indices in &Batches::new(data.len(), batch, None)? {
-                let labels: Vec<u8> = indices.iter().map(|i| data.label(*i)).collect();
-                let mut truth = InSilico(chip);
-                let logits = run(model, &mut truth, data, indices, mode, &self.normalisation)?;
-                evaluation.add(&logits, &labels)?;
-            }
+            self.for_each_batch(model, data, |images, labels, mode| {
+                evaluation.add(&forward(model, &mut InSilico(chip), images, mode)?, labels)
+            })?;
             Ok(evaluation)
         })
+    }
+
+    /// As [`Self::evaluate`] on each of several chips. Images are prepared once for all of them.
+    ///
+    /// # Errors
+    /// As [`Self::evaluate`].
+    pub fn evaluate_chips(
+        &self,
+        model: &dyn Model,
+        chips: &[Chip],
+        data: &Dataset,
+    ) -> Result<Vec<Evaluation>> {
+        if self.recalibrated()?.is_some() {
+            return chips.iter().map(|chip| self.evaluate(model, chip, data)).collect();
+        }
+        let mut evaluations = vec![Evaluation::empty(data.classes()); chips.len()];
+        keeping_buffers(model, || {
+            self.for_each_batch(model, data, |images, labels, mode| {
+                for (chip, evaluation) in chips.iter().zip(&mut evaluations) {
+                    evaluation.add(&forward(model, &mut InSilico(chip), images, mode)?, labels)?;
+                }
+                Ok(())
+            })
+        })?;
+        Ok(evaluations)
+    }
+
+    /// Calls `f` with every batch of images and their labels.
+    fn for_each_batch(
+        &self,
+        model: &dyn Model,
+        data: &Dataset,
+        mut f: impl FnMut(&Tensor, &[u8], Mode) -> Result<()>,
+    ) -> Result<()> {
+        let (mode, batch) = self.mode();
+        let dtype = dtype_of(model);
+        for indices in &Batches::new(data.len(), batch, None)? {
+            let labels: Vec<u8> = indices.iter().map(|i| data.label(*i)).collect();
+            f(&data.images_tensor(indices, &self.normalisation, dtype)?, &labels, mode)?;
+        }
+        Ok(())
     }
 
     /// How many calibration images statistics are gathered from, and whence, if they are.
@@ -178,6 +217,11 @@ fn largest(row: &[f64]) -> Option<usize> {
     (0..row.len()).reduce(|best, k| if row[k] > row[best] { k } else { best })
 }
 
+/// The type of a model's numbers.
+fn dtype_of(model: &dyn Model) -> DType {
+    model.parameters().iter().next().map_or(DType::F32, |p| p.var.dtype())
+}
+
 /// The logits of some images of a data set.
 pub(crate) fn run(
     model: &dyn Model,
@@ -187,8 +231,7 @@ pub(crate) fn run(
     mode: Mode,
     normalisation: &Normalisation,
 ) -> Result<Tensor> {
-    let dtype = model.parameters().iter().next().map_or(DType::F32, |p| p.var.dtype());
-    let images = data.images_tensor(indices, normalisation, dtype)?;
+    let images = data.images_tensor(indices, normalisation, dtype_of(model))?;
     forward(model, truth, &images, mode)
 }
 
@@ -200,7 +243,7 @@ pub(crate) fn forward(
     mode: Mode,
 ) -> Result<Tensor> {
     let mut pass = Pass::new(mode, truth, &Counters::default());
-    Ok(model.forward(x, &mut pass)?.detach())
+    Ok(without_gradients(|| model.forward(x, &mut pass))?)
 }
 
 /// Gathers batch-norm's running statistics anew on a deployed chip, as the plain average over

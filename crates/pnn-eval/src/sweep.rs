@@ -5,7 +5,7 @@ use pnn_core::{Chip, Tensor};
 use pnn_data::Dataset;
 use serde::Serialize;
 
-use crate::accuracy::Evaluator;
+use crate::accuracy::{Evaluation, Evaluator};
 use crate::interval::{Interval, wilson};
 use crate::{Error, Result};
 
@@ -68,18 +68,15 @@ pub fn sweep(
     chip_at: &dyn Fn(f64, usize) -> Result<Chip>,
 ) -> Result<Vec<SweepPoint>> {
     let one = |value: &f64| -> Result<SweepPoint> {
-        let mut accuracies = Vec::with_capacity(chips);
-        let (mut correct, mut images) = (0, 0);
-        for chip in 0..chips {
-            let evaluation = evaluator.evaluate(model, &chip_at(*value, chip)?, data)?;
-            accuracies.push(evaluation.percent());
-            (correct, images) = (evaluation.confusion.correct(), evaluation.images());
-        }
-        let interval = match chips {
-            0 => {
+        let drawn = (0..chips).map(|chip| chip_at(*value, chip)).collect::<Result<Vec<_>>>()?;
+        let evaluations = evaluator.evaluate_chips(model, &drawn, data)?;
+        let accuracies: Vec<f64> = evaluations.iter().map(Evaluation::percent).collect();
+        let images = evaluations.first().map_or(0, Evaluation::images);
+        let interval = match evaluations.as_slice() {
+            [] => {
                 return Err(Error::TooFew { what: "a sweep over chips", got: 0, needed: 1 });
             }
-            1 => wilson(correct, images, 0.95)?.scaled(100.0),
+            [one] => wilson(one.confusion.correct(), images, 0.95)?.scaled(100.0),
             _ => crate::interval::student_t(&accuracies, 0.95)?,
         };
         let mean = accuracies.iter().sum::<f64>() / chips as f64;

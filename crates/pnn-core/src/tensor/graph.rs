@@ -1,6 +1,7 @@
 //! The gradient graph: every result remembers what it was computed from and how a gradient goes
 //! back.
 
+use std::cell::Cell;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +15,32 @@ use crate::{Error, Result};
 pub(super) fn next_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+thread_local! {
+    static RECORDING: Cell<bool> = const { Cell::new(true) };
+}
+
+/// Runs `work` without recording a gradient graph on this thread: nothing that it computes is
+/// tracked, and memory is free again as soon as the next layer has read it.
+///
+/// ```
+/// use pnn_core::tensor::without_gradients;
+/// use pnn_core::{Tensor, Var};
+/// let x = Var::new(&Tensor::new([1.0, 2.0])?).tensor();
+/// assert!(!without_gradients(|| x.sqr())?.is_tracked());
+/// assert!(x.sqr()?.is_tracked());
+/// # Ok::<(), pnn_core::Error>(())
+/// ```
+pub fn without_gradients<T>(work: impl FnOnce() -> T) -> T {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            RECORDING.set(self.0);
+        }
+    }
+    let _restore = Restore(RECORDING.replace(false));
+    work()
 }
 
 type Backward = dyn Fn(Tensor) -> Result<Vec<Option<Tensor>>> + Send + Sync;
@@ -62,7 +89,7 @@ impl Tensor {
         inputs: &[&Self],
         backward: impl Fn(Self) -> Result<Vec<Option<Self>>> + Send + Sync + 'static,
     ) -> Self {
-        if !inputs.iter().any(|input| input.is_tracked()) {
+        if !RECORDING.get() || !inputs.iter().any(|input| input.is_tracked()) {
             return self;
         }
         let inputs = inputs.iter().map(|input| (*input).clone()).collect();

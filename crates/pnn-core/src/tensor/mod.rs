@@ -21,7 +21,7 @@ mod var;
 use std::sync::Arc;
 
 pub use buffer::{Buffer, LocalPool, Pool};
-pub use graph::GradStore;
+pub use graph::{GradStore, without_gradients};
 pub use shape::Shape;
 pub use var::Var;
 

@@ -57,12 +57,8 @@ impl<'a> Chips<'a> {
             normalisation: Normalisation::UNIT,
             calibration: None,
         };
-        let mut correct = Vec::with_capacity(self.chips.len());
-        for chip in &self.chips {
-            let evaluation = evaluator.evaluate(&self.model, chip, self.images)?;
-            correct.push(evaluation.confusion.correct() as f64);
-        }
-        Ok(correct)
+        let evaluations = evaluator.evaluate_chips(&self.model, &self.chips, self.images)?;
+        Ok(evaluations.iter().map(|e| e.confusion.correct() as f64).collect())
     }
 }
 

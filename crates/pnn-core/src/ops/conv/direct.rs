@@ -53,7 +53,7 @@ impl Images {
     }
 
     fn line(&self, images: usize, taps: Taps) -> usize {
-        self.lead() + images * self.span() + taps.reach() + SLACK
+        (self.lead() + images * self.span() + taps.reach() + SLACK).next_multiple_of(CACHE_LINE)
     }
 
     /// Copies images into lines of a length, each image `span` after the one before and each row
@@ -170,10 +170,8 @@ impl Pass {
         let out = self.outputs * self.out_height * self.out_width;
         let count = images.len() / out;
         let outputs = self.outputs.div_ceil(self.block) * self.block;
-        let y_length = count * self.from.span() + SLACK;
-        if scratch.len() < outputs * y_length {
-            scratch.resize(outputs * y_length, 0.0);
-        }
+        let y_length = (count * self.from.span() + SLACK).next_multiple_of(CACHE_LINE);
+        let scratch = sized(scratch, outputs * y_length);
         pulp::Arch::new().dispatch(Correlate {
             x: Lines { values: lines, count: self.from.channels, length },
             weights: &self.weights,
@@ -220,11 +218,16 @@ thread_local! {
     static WORKSPACE: std::cell::RefCell<Workspace> = std::cell::RefCell::default();
 }
 
+/// Values that fill one cache line (and one vector of AVX-512).
+const CACHE_LINE: usize = 16;
+
+/// `length` values that begin at a cache line. They are what was there before.
 fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
-    if buffer.len() < length {
-        buffer.resize(length, 0.0);
+    if buffer.len() < length + CACHE_LINE {
+        buffer.resize(length + CACHE_LINE, 0.0);
     }
-    &mut buffer[..length]
+    let start = buffer.as_ptr().align_offset(CACHE_LINE * size_of::<f32>()).min(CACHE_LINE);
+    &mut buffer[start..start + length]
 }
 
 pub(super) fn forward(s: Sizes, x: &[f32], w: &[f32]) -> Buffer<f32> {
@@ -298,7 +301,7 @@ fn weight_gradient(
         let lines = sized(&mut work.x, forth.from.channels * length);
         forth.from.spread(x, lines, length, forth.from.steps());
         // The gradient lies where the forward pass has its outputs: without a lead.
-        let g_length = images * span + SLACK;
+        let g_length = (images * span + SLACK).next_multiple_of(CACHE_LINE);
         let g_lines = sized(&mut work.g, back.from.channels * g_length);
         back.from.spread(g, g_lines, g_length, (0, forth.from.stride(), span));
         pulp::Arch::new().dispatch(Products {
