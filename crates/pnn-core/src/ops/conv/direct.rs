@@ -16,9 +16,13 @@ use crate::tensor::Buffer;
 /// Values in the lines of a group, about: what a core's second cache holds with ease.
 const GROUP: usize = 1 << 16;
 
-/// Whether the lines of this module can hold the convolution.
+/// Whether the lines of this module can hold the convolution, and do so without too many places
+/// that belong to no output.
 pub(super) fn fits(s: Sizes) -> bool {
-    s.stride == 1 && s.padding < s.kernel_height.min(s.kernel_width)
+    let line = (s.height + s.padding) * (s.width + s.padding);
+    s.stride == 1
+        && s.padding < s.kernel_height.min(s.kernel_width)
+        && (s.padding == 0 || 10 * s.pixels() >= 7 * line)
 }
 
 /// A batch of images of some channels, to be convolved with padding.

@@ -34,51 +34,72 @@ impl Sizes {
         }
     }
 
-    /// The matrix (taps, pixels) whose product with the weights (outputs, taps) is the output.
-    fn gather<T: Real>(&self, image: &[T], columns: &mut [T]) {
+    /// The matrix (taps, places) whose product with the weights (outputs, taps) is the output of
+    /// some images: one pixel after the other, one image after the other.
+    fn gather<T: Real>(&self, images: &[T], columns: &mut [T]) {
         columns.fill(T::default());
         let (pixels, width, stride) = (self.pixels(), self.out_width, self.stride);
-        self.for_each_run(|tap, oy, run, start| {
-            let row = &mut columns[tap * pixels + oy * width..][run];
-            if stride == 1 {
-                row.copy_from_slice(&image[start..start + row.len()]);
-            } else {
-                for (i, value) in row.iter_mut().enumerate() {
-                    *value = image[start + i * stride];
+        let places = images.len() / self.image() * pixels;
+        for (i, image) in images.chunks_exact(self.image()).enumerate() {
+            self.for_each_run(|tap, oy, run, start| {
+                let row = &mut columns[tap * places + i * pixels + oy * width..][run];
+                if stride == 1 {
+                    row.copy_from_slice(&image[start..start + row.len()]);
+                } else {
+                    let values = image[start..].iter().step_by(stride);
+                    row.iter_mut().zip(values).for_each(|(value, x)| *value = *x);
                 }
-            }
-        });
+            });
+        }
     }
 
     /// The transpose of [`Self::gather`]: adds every entry of `columns` to the pixel it came from.
-    fn scatter<T: Real>(&self, columns: &[T], image: &mut [T]) {
+    fn scatter<T: Real>(&self, columns: &[T], images: &mut [T]) {
         let (pixels, width, stride) = (self.pixels(), self.out_width, self.stride);
-        self.for_each_run(|tap, oy, run, start| {
-            let row = &columns[tap * pixels + oy * width..][run];
-            if stride == 1 {
-                for (x, value) in image[start..start + row.len()].iter_mut().zip(row) {
-                    *x += *value;
-                }
-            } else {
-                for (i, value) in row.iter().enumerate() {
-                    image[start + i * stride] += *value;
-                }
-            }
-        });
+        let places = images.len() / self.image() * pixels;
+        for (i, image) in images.chunks_exact_mut(self.image()).enumerate() {
+            self.for_each_run(|tap, oy, run, start| {
+                let row = &columns[tap * places + i * pixels + oy * width..][run];
+                let values = image[start..].iter_mut().step_by(stride);
+                row.iter().zip(values).for_each(|(value, x)| *x += *value);
+            });
+        }
+    }
+
+    /// Images whose matrices are multiplied together: products of few columns are slow.
+    fn group(&self) -> usize {
+        (256 / self.pixels().max(1)).clamp(1, images_per_task(*self))
+    }
+}
+
+/// From (image, output, pixel) to (output, image, pixel) or, the other way round, with the numbers
+/// of images and outputs exchanged.
+fn exchange<T: Real>(from: &[T], to: &mut [T], (outer, inner): (usize, usize), pixels: usize) {
+    for (i, block) in from.chunks_exact(inner * pixels).enumerate() {
+        for (k, plane) in block.chunks_exact(pixels).enumerate() {
+            to[(k * outer + i) * pixels..][..pixels].copy_from_slice(plane);
+        }
     }
 }
 
 pub(super) fn forward<T: Real>(s: Sizes, x: &[T], w: &[T]) -> Buffer<T> {
-    let (taps, pixels) = (s.taps(), s.pixels());
-    let mut y = Buffer::scratch(s.batch * s.outputs * pixels);
-    y.par_chunks_mut(s.outputs * pixels).zip(x.par_chunks(s.image())).for_each_init(
-        || Buffer::<T>::scratch(taps * pixels),
-        |columns, (y, image)| {
-            s.gather(image, columns);
-            let w = Matrix::row_major(w, taps);
-            gemm(s.outputs, pixels, taps, w, Matrix::row_major(columns, pixels), y, false);
-        },
-    );
+    let (taps, pixels, group) = (s.taps(), s.pixels(), s.group());
+    let out = s.outputs * pixels;
+    let mut y = Buffer::scratch(s.batch * out);
+    y.par_chunks_mut(group * out).zip(x.par_chunks(group * s.image())).for_each(|(y, x)| {
+        let images = x.len() / s.image();
+        let places = images * pixels;
+        let mut columns = Buffer::<T>::scratch(taps * places);
+        s.gather(x, &mut columns);
+        let (w, columns) = (Matrix::row_major(w, taps), Matrix::row_major(&columns, places));
+        if images == 1 {
+            gemm(s.outputs, places, taps, w, columns, y, false);
+        } else {
+            let mut lines = Buffer::<T>::scratch(y.len());
+            gemm(s.outputs, places, taps, w, columns, &mut lines, false);
+            exchange(&lines, y, (s.outputs, images), pixels);
+        }
+    });
     y
 }
 
@@ -87,7 +108,8 @@ pub(super) fn backward<T: Real>(
     (x, w, grad): (&[T], &[T], &[T]),
     (want_dx, want_dw): (bool, bool),
 ) -> Gradients<T> {
-    let (taps, pixels, image) = (s.taps(), s.pixels(), s.image());
+    let (taps, pixels, image, group) = (s.taps(), s.pixels(), s.image(), s.group());
+    let out = s.outputs * pixels;
     let per_task = images_per_task(s);
     let mut dx = Buffer::zeros(if want_dx { s.batch * image } else { 0 });
     let mut partial: Vec<Buffer<T>> = (0..s.batch.div_ceil(per_task))
@@ -98,21 +120,27 @@ pub(super) fn backward<T: Real>(
     } else {
         partial.iter().map(|_| None).collect()
     };
-    partial.par_iter_mut().zip(pieces).enumerate().for_each(|(task, (dw, mut dx))| {
-        let mut columns = Buffer::<T>::scratch(taps * pixels);
-        let images = task * per_task..((task + 1) * per_task).min(s.batch);
-        for (slot, i) in images.enumerate() {
-            let g = &grad[i * s.outputs * pixels..][..s.outputs * pixels];
-            let g = Matrix::row_major(g, pixels);
+    let inputs = x.par_chunks(per_task * image).zip(grad.par_chunks(per_task * out));
+    let tasks = partial.par_iter_mut().zip(pieces).zip(inputs);
+    tasks.for_each(|((dw, mut dx), (x, g))| {
+        for (i, (x, g)) in x.chunks(group * image).zip(g.chunks(group * out)).enumerate() {
+            let images = x.len() / image;
+            let places = images * pixels;
+            let mut lines = Buffer::<T>::scratch(if images == 1 { 0 } else { g.len() });
+            if images > 1 {
+                exchange(g, &mut lines, (images, s.outputs), pixels);
+            }
+            let g = Matrix::row_major(if images == 1 { g } else { &lines }, places);
+            let mut columns = Buffer::<T>::scratch(taps * places);
             if want_dw {
-                s.gather(&x[i * image..][..image], &mut columns);
-                let columns = Matrix::row_major(&columns, pixels).transposed();
-                gemm(s.outputs, taps, pixels, g, columns, dw, true);
+                s.gather(x, &mut columns);
+                let columns = Matrix::row_major(&columns, places).transposed();
+                gemm(s.outputs, taps, places, g, columns, dw, true);
             }
             if let Some(dx) = dx.as_deref_mut() {
                 let w = Matrix::row_major(w, taps).transposed();
-                gemm(taps, pixels, s.outputs, w, g, &mut columns, false);
-                s.scatter(&columns, &mut dx[slot * image..][..image]);
+                gemm(taps, places, s.outputs, w, g, &mut columns, false);
+                s.scatter(&columns, &mut dx[i * group * image..][..x.len()]);
             }
         }
     });
