@@ -133,13 +133,24 @@ fn measure(
             continue;
         }
         let got = peer.check(variant, &folder.join("gradients.safetensors"))?;
-        let worst = agree::agree(&expected, &got, workload.network.gradient_tolerance())
-            .map_err(|reason| Error::Usage(format!("{variant} and ours disagree: {reason}")))?;
-        eprintln!("{}: {variant} agrees with ours ({worst})", workload.id);
-        variants.push(variant.to_owned());
+        match agree::agree(&expected, &got, workload.network.gradient_tolerance()) {
+            Ok(worst) => {
+                eprintln!("{}: {variant} agrees with ours ({worst})", workload.id);
+                variants.push(variant.to_owned());
+            }
+            Err(reason) => {
+                let reason = format!("disagrees with ours: {reason}");
+                eprintln!("{}: {variant} is left out: it {reason}", workload.id);
+                not_run.push((variant.to_owned(), reason));
+            }
+        }
     }
-    if variants.is_empty() {
-        return Err(Error::Usage("no variant of the peer could run".into()));
+    // The plain variant is the judge: one that computes something else may be left out, not this.
+    let plain = peer::VARIANTS[0];
+    if !variants.iter().any(|variant| variant == plain) {
+        let reason = not_run.iter().find(|(variant, _)| variant == plain);
+        let reason = reason.map_or("it did not run", |(_, reason)| reason.as_str());
+        return Err(Error::Usage(format!("{plain}: {reason}")));
     }
     let timings = rounds::interleave(workload, &variants, rounds, &mut |side| match side {
         0 => ours.round(workload.iterations),
