@@ -3,6 +3,7 @@
 
 mod agree;
 mod inputs;
+mod kernels;
 mod machine;
 mod ours;
 mod peer;
@@ -43,6 +44,10 @@ pub(crate) struct Args {
     /// Lists the workloads with their targets
     #[arg(long)]
     list: bool,
+    /// Instead of workloads: the kernels that `cargo bench --package pnn-benches` timed, against what
+    /// the processor can do at best [default folder: target/criterion]
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "target/criterion")]
+    kernels: Option<PathBuf>,
 }
 
 impl Args {
@@ -61,6 +66,10 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let workloads = wanted(&args.only)?;
     if args.list {
         print!("{}", report::list(&workloads));
+        return Ok(true);
+    }
+    if let Some(folder) = &args.kernels {
+        print!("{}", kernels::table(folder)?);
         return Ok(true);
     }
     let threads = args.threads();
