@@ -98,7 +98,7 @@ fn nothing_is_recorded_without_a_variable() {
     let channels = f64s(2, &[3]);
     let norm = |tail| ops::batch_norm_fused(&x, &channels, &channels, 1e-5, None, &tail).unwrap().0;
     let logits = f64s(3, &[2, 3]);
-    let labels = Tensor::new(&[0u32, 2]).unwrap();
+    let labels = Tensor::new([0u32, 2]).unwrap();
     for y in [
         norm(Tail::None),
         norm(Tail::ReluMaxPool2),
@@ -152,7 +152,7 @@ fn network(parameters: &[Var; 5], x: &Tensor) -> Tensor {
     let y = norm(&y, Tail::AddRelu(r)).unwrap().0;
     let y = norm(&y, Tail::ReluMaxPool2).unwrap().0;
     let y = ops::linear(&y.flatten_from(1).unwrap(), &dense).unwrap();
-    loss::cross_entropy(&y, &Tensor::new(&[1u32, 0, 2]).unwrap()).unwrap()
+    loss::cross_entropy(&y, &Tensor::new([1u32, 0, 2]).unwrap()).unwrap()
 }
 
 fn parameters() -> [Var; 5] {
@@ -295,7 +295,7 @@ mod biases_in_place {
             let whole = fresh(&x);
             let batch = whole.dim(0).unwrap();
             let part = |y: &Tensor| y.narrow(0, 1, batch - 1).unwrap();
-            let want = ops::add_bias(&part(&whole), &bias.tensor()).unwrap();
+            let want = ops::add_bias(part(&whole), &bias.tensor()).unwrap();
             // Of a tensor that is still held, of one that is held by the graph alone.
             for held in [true, false] {
                 let source = fresh(&x);
@@ -368,7 +368,7 @@ mod biases_in_place {
     fn a_result_that_its_own_gradient_needs_stays() {
         for (x, bias) in cases() {
             // The bias closes every rectifier that was open, and opens those that were closed.
-            let large = Tensor::new(&[1e3, -1e3, 1e3]).unwrap();
+            let large = Tensor::new([1e3, -1e3, 1e3]).unwrap();
             let residual = (x.value().sin().unwrap() * 3.0).unwrap();
             let block = || {
                 let (gamma, beta) = (f64s(6, &[3]), bias.tensor());

@@ -91,7 +91,7 @@ fn compare_precisions(s: ConvSizes, seed: &Seed) {
     }
 }
 
-/// The sizes of LeNet-5, of ResNet's blocks, and others in which groups, blocks of outputs and
+/// The sizes of LeNet-5, of `ResNet`'s blocks, and others in which groups, blocks of outputs and
 /// vectors are whole or leave a rest.
 #[test]
 fn convolutions_of_networks() {
