@@ -196,7 +196,7 @@ impl Physical {
                 let what = format!("initial {}.{}", name, control.name);
                 return Err(Error::shape(&what, value, format!("{:?}", control.shape)));
             }
-            controls.insert(control.name.to_owned(), Var::new(&value));
+            controls.insert(control.name.to_owned(), Var::new(value));
         }
         let bias = bias.as_ref().map(Var::new);
         Ok(Self { name, device, controls, bias })

@@ -73,7 +73,7 @@ impl Seed {
         let mut rng = self.rng();
         let values: Vec<f64> =
             (0..shape.iter().product::<usize>()).map(|_| distribution.sample(&mut rng)).collect();
-        Ok(Tensor::from_vec(values, shape)?.to_dtype(dtype)?)
+        Tensor::from_vec(values, shape)?.to_dtype(dtype)
     }
 }
 

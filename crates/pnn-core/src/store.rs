@@ -125,8 +125,8 @@ mod tests {
     use super::*;
 
     fn example() -> Stored {
-        let tensor = Tensor::new(&[[1.5f32, -0.0], [f32::MIN_POSITIVE, 3.0]]).unwrap();
-        let steps = Tensor::new(&[3u32, 4]).unwrap();
+        let tensor = Tensor::new([[1.5f32, -0.0], [f32::MIN_POSITIVE, 3.0]]).unwrap();
+        let steps = Tensor::new([3u32, 4]).unwrap();
         let metadata = [("seed", "7"), ("epoch", "2")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         ([("a".into(), tensor), ("steps".into(), steps)].into(), metadata.into())
     }

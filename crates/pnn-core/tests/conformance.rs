@@ -153,7 +153,7 @@ fn largest(x: &Tensor) -> Result<f64> {
 
 fn scale_gradient(x: &Tensor, factor: f64) -> Result<Tensor> {
     let passing = (x * factor)?;
-    Ok((&passing + (x - &passing)?.detach())?)
+    &passing + (x - &passing)?.detach()
 }
 
 impl PhysicalLayer for Modulators {
@@ -398,7 +398,7 @@ impl PhysicalLayer for Rotation {
     }
 
     fn init(&self, _: &Seed, dtype: DType) -> Result<Controls> {
-        let angle = Tensor::new(&[0.3])?.to_dtype(dtype)?;
+        let angle = Tensor::new([0.3])?.to_dtype(dtype)?;
         Ok([("angle".to_owned(), angle)].into_iter().collect())
     }
 
@@ -410,7 +410,7 @@ impl PhysicalLayer for Rotation {
         }
         let (c, s) = (angle.cos()?, angle.sin()?);
         let matrix = Tensor::cat(&[&c, &s, &(-&s)?, &c], 0)?.reshape((2, 2))?;
-        Ok((ops::linear(x, &matrix)? * self.gain)?)
+        ops::linear(x, &matrix)? * self.gain
     }
 
     fn passivity(&self) -> Passivity {

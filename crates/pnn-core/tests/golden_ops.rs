@@ -3,9 +3,11 @@
 
 mod common;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use common::{Golden, assert_close, assert_same_bits, eps, largest, sum_tolerance, values, var};
 use pnn_core::layers::BatchNorm;
-use pnn_core::ops::{self, ConvGeometry};
+use pnn_core::ops::{self, ChannelStatistics, ConvGeometry, Tail};
 use pnn_core::{DType, Mode, Result, Tensor, Var, loss};
 
 const DTYPES: [DType; 2] = [DType::F64, DType::F32];
@@ -247,5 +249,303 @@ fn losses() {
             let dz = store.get(&node.tensor()).unwrap();
             assert_close(&case, dz, &want("dz"), 0.0, absolute);
         }
+    }
+}
+
+#[test]
+fn average_pooling() {
+    let golden = Golden::load("average");
+    for case in golden.listed() {
+        let name = case["name"].as_str().unwrap();
+        let number = |key: &str| case[key].as_u64().unwrap() as usize;
+        for dtype in DTYPES {
+            let get = |part: &str| golden.get(&format!("{name}/{part}"), dtype);
+            let (x, g) = (get("x"), get("g"));
+            let f = |t: &[Tensor]| ops::avg_pool2d(&t[0], number("size"), number("stride"));
+            let (y, d) = backward(&[&x], &g, f);
+            // A mean of size^2 values; an element is in at most size^2 windows.
+            let tolerance =
+                |t: &Tensor| 2.0 * (number("size").pow(2) as f64 + 2.0) * eps(dtype) * largest(t);
+            let want = |part: &str| golden.get(&format!("{name}/{part}"), DType::F64);
+            assert_close(&format!("{name} y {dtype:?}"), &y, &want("y"), 0.0, tolerance(&x));
+            assert_close(&format!("{name} dx {dtype:?}"), &d[0], &want("dx"), 0.0, tolerance(&g));
+        }
+    }
+}
+
+/// Batch norm with what follows it. In f32 too: no value lies so near a kink or a tie, and is not
+/// exactly there, that rounding takes it across.
+#[test]
+fn fused_batch_norms() {
+    let golden = Golden::load("fused");
+    for case in golden.listed() {
+        let name = case["name"].as_str().unwrap();
+        let given = case["given"].as_bool().unwrap();
+        for dtype in DTYPES {
+            let get = |part: &str| golden.get(&format!("{name}/{part}"), dtype);
+            let statistics = ChannelStatistics {
+                mean: values(&golden.get(&format!("{name}/mean"), DType::F64)),
+                variance: values(&golden.get(&format!("{name}/variance"), DType::F64)),
+                count: 0,
+            };
+            let tail = case["tail"].as_str().unwrap();
+            let mut parts = vec!["x", "weight", "bias"];
+            parts.extend((tail == "add-relu").then_some("r"));
+            let inputs: Vec<Tensor> = parts.iter().map(|part| get(part)).collect();
+            let g = get("g");
+            let f = |t: &[Tensor]| {
+                let tail = match tail {
+                    "none" => Tail::None,
+                    "relu" => Tail::Relu,
+                    "add-relu" => Tail::AddRelu(t[3].clone()),
+                    "relu-pool" => Tail::ReluMaxPool2,
+                    other => panic!("{other}"),
+                };
+                let given = given.then_some(&statistics);
+                Ok(ops::batch_norm_fused(&t[0], &t[1], &t[2], 1e-5, given, &tail)?.0)
+            };
+            let (y, d) = backward(&inputs.iter().collect::<Vec<_>>(), &g, f);
+            let x = &inputs[0];
+            let deviation = if given {
+                statistics.variance.iter().fold(f64::INFINITY, |m, v| m.min(*v)).sqrt()
+            } else {
+                let rows = x.to_dtype(DType::F64).unwrap().transpose(0, 1).unwrap();
+                let rows = rows.flatten_from(1).unwrap();
+                let n = rows.dim(1).unwrap() as f64;
+                let variance = (common::variance(&rows.t().unwrap()) * ((n - 1.0) / n)).unwrap();
+                values(&variance).iter().fold(f64::INFINITY, |m, v| m.min(*v)).sqrt()
+            };
+            let tolerance = norm_tolerance(x, &inputs[1], &g, dtype, deviation.max(1e-5f64.sqrt()));
+            let n = (x.elem_count() / x.dim(1).unwrap()) as f64;
+            let allowed = [
+                tolerance.dx,
+                tolerance.dweight,
+                2.0 * (n + 1.0) * eps(dtype) * largest(&g),
+                eps(dtype) * largest(&g),
+            ];
+            let close = |part: &str, got: &Tensor, tolerance: f64| {
+                let want = golden.get(&format!("{name}/{part}"), DType::F64);
+                assert_close(&format!("{name} {part} {dtype:?}"), got, &want, 0.0, tolerance);
+            };
+            let residual = inputs.get(3).map_or(0.0, largest);
+            close("y", &y, tolerance.forward + eps(dtype) * (residual + largest(&inputs[2])));
+            for ((part, got), allowed) in parts.iter().zip(&d).zip(allowed) {
+                close(&format!("d{part}"), got, allowed);
+            }
+        }
+    }
+}
+
+/// The operator of a case of the file `elementwise`; `note` holds its whole numbers.
+fn operator(op: &str, note: &[usize], t: &[Tensor]) -> Result<Tensor> {
+    let a = &t[0];
+    match op {
+        "add" => a + &t[1],
+        "sub" => a - &t[1],
+        "mul" => a * &t[1],
+        "div" => a / &t[1],
+        "sqr" => a.sqr(),
+        "sqrt" => a.sqrt(),
+        "exp" => a.exp(),
+        "log" => a.log(),
+        "sin" => a.sin(),
+        "cos" => a.cos(),
+        "tanh" => a.tanh(),
+        "abs" => a.abs(),
+        "neg" => -a,
+        "clamp" => a.clamp(-1.0, 1.0),
+        "affine" => a.affine(2.5, -0.75),
+        "add_scalar" => a + 0.375,
+        "sub_scalar" => a - 0.375,
+        "mul_scalar" => a * -1.7,
+        "div_scalar" => a / 3.0,
+        "sum_all" => a.sum_all(),
+        "mean_all" => a.mean_all(),
+        "sum" => a.sum(note[0]),
+        "mean" => a.mean(note[0]),
+        "matmul" => a.matmul(&t[1]),
+        "t" => a.t(),
+        "transpose" => a.transpose(note[0], note[1]),
+        "narrow" => a.narrow(note[0], note[1], note[2]),
+        "cat" => Tensor::cat(&[a, &t[1], a], note[0]),
+        "stack" => Tensor::stack(&[a, &t[1]]),
+        "reshape" => a.reshape((5, 6)),
+        "flatten_all" => a.flatten_all(),
+        "flatten_from" => a.flatten_from(1),
+        "broadcast_as" => a.broadcast_as((4, 3, 2)),
+        "to_dtype" => {
+            let narrow = a.to_dtype(DType::F32)?;
+            assert_eq!(narrow.dtype(), DType::F32);
+            narrow.to_dtype(a.dtype())
+        }
+        other => panic!("the file has an unknown operator: {other}"),
+    }
+}
+
+#[test]
+fn operators_of_tensors() {
+    let golden = Golden::load("elementwise");
+    for case in golden.listed() {
+        let name = case["name"].as_str().unwrap();
+        let op = case["op"].as_str().unwrap();
+        let parts: Vec<&str> =
+            case["inputs"].as_array().unwrap().iter().map(|p| p.as_str().unwrap()).collect();
+        let note = case.get("note").map_or("", |note| note.as_str().unwrap());
+        let note: Vec<usize> = note.split_whitespace().map(|n| n.parse().unwrap()).collect();
+        for dtype in DTYPES {
+            let want = |part: &str| golden.get(&format!("{name}/{part}"), DType::F64);
+            let inputs: Vec<Tensor> =
+                parts.iter().map(|part| golden.get(&format!("{name}/{part}"), dtype)).collect();
+            let g = golden.get(&format!("{name}/g"), dtype);
+            let (y, d) =
+                backward(&inputs.iter().collect::<Vec<_>>(), &g, |t| operator(op, &note, t));
+            let eps = eps(dtype);
+            let close = |part: &str, got: &Tensor, absolute: f64| {
+                let what = format!("{name} {part} {dtype:?}");
+                assert_close(&what, got, &want(part), 4.0 * eps, absolute);
+            };
+            // A value takes a few roundings of its own size; one that cancels (a sum, a product of
+            // matrices, a derivative such as 1 - tanh^2), a few for each term of the terms' size.
+            // Terms are at most products of the inputs (the divisors are at least 0.5).
+            let scale = inputs.iter().map(|t| 1.0 + largest(t)).product::<f64>();
+            let terms = inputs[0].elem_count().max(y.elem_count()) as f64;
+            let sums = matches!(op, "sum" | "mean" | "sum_all" | "mean_all" | "matmul");
+            let terms_of_y = if sums { terms } else { 1.0 };
+            close("y", &y, 4.0 * terms_of_y * eps * scale);
+            for (part, got) in parts.iter().zip(&d) {
+                let absolute = 4.0 * (terms + 1.0) * eps * scale * largest(&g);
+                close(&format!("d{part}"), got, absolute);
+            }
+            let moves = ["t", "transpose", "narrow", "stack", "reshape", "broadcast_as"];
+            if moves.contains(&op) || op.starts_with("flatten") || op == "cat" {
+                assert_same_bits(name, &y, &golden.get(&format!("{name}/y"), dtype));
+            }
+        }
+    }
+}
+
+/// Every public operator with the golden file that covers it.
+const COVERED: [(&str, &[&str]); 6] = [
+    (
+        "elementwise",
+        &[
+            "Add",
+            "Sub",
+            "Mul",
+            "Div",
+            "Neg",
+            "affine",
+            "clamp",
+            "sqr",
+            "sqrt",
+            "exp",
+            "log",
+            "sin",
+            "cos",
+            "tanh",
+            "abs",
+            "sum_all",
+            "mean_all",
+            "sum",
+            "mean",
+            "matmul",
+            "reshape",
+            "flatten_all",
+            "flatten_from",
+            "narrow",
+            "t",
+            "transpose",
+            "cat",
+            "stack",
+            "broadcast_as",
+            "to_dtype",
+        ],
+    ),
+    ("average", &["avg_pool2d"]),
+    ("pool", &["max_pool2d"]),
+    ("conv", &["conv2d"]),
+    ("dense", &["linear", "add_bias", "relu", "sigmoid"]),
+    ("loss", &["cross_entropy", "mean_squared_error"]),
+];
+
+/// Batch norms have two files, one for the layer and one for what is fused with it.
+const NORMS: [&str; 3] = ["batch_norm", "batch_norm_with", "batch_norm_fused"];
+
+/// Operators without numbers of their own: any function, and one that hands a gradient on.
+const WITHOUT: [&str; 2] = ["map", "straight_through"];
+
+/// The public functions in a source file that give a tensor, the operators it implements, and
+/// those that its macros name (`name => Kind;`).
+fn operators_in(source: &str) -> BTreeSet<String> {
+    let word = |text: &str| {
+        let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+        text[..end].to_owned()
+    };
+    // Test modules and what is not public begin otherwise.
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let mut found = BTreeSet::new();
+    for (i, line) in lines.iter().enumerate() {
+        if let Some(rest) = line.strip_prefix("pub fn ") {
+            // The rest of the head may stand on the lines that follow.
+            let head: String = lines[i..].iter().take(8).copied().collect();
+            let head = head.split('{').next().unwrap_or_default();
+            if head.contains("Result<Self>") || head.contains("Tensor>") || head.contains("(Tensor")
+            {
+                found.insert(word(rest));
+            }
+        } else if let Some(rest) = line.strip_prefix("operator!(") {
+            found.insert(word(rest));
+        } else if line.starts_with("impl Neg for") {
+            found.insert("Neg".into());
+        } else if let Some((name, _)) = line.split_once(" => ").filter(|(_, kind)| {
+            kind.ends_with(';') && kind.trim_end_matches(';').chars().all(char::is_alphanumeric)
+        }) {
+            found.insert(word(name));
+        }
+    }
+    found.retain(|name| !name.is_empty());
+    found
+}
+
+/// No operator is without golden vectors: a new one fails here until it has some.
+#[test]
+fn every_operator_is_covered() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut sources: Vec<_> = ["arithmetic", "reduce", "shaping"]
+        .iter()
+        .map(|name| root.join(format!("tensor/{name}.rs")))
+        .chain([root.join("loss.rs")])
+        .collect();
+    let mut folders = vec![root.join("ops")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                sources.push(path);
+            }
+        }
+    }
+    let found: BTreeSet<String> =
+        sources.iter().flat_map(|p| operators_in(&std::fs::read_to_string(p).unwrap())).collect();
+    let in_table = COVERED.iter().flat_map(|(_, names)| names.iter());
+    let table: BTreeSet<String> =
+        in_table.chain(&NORMS).chain(&WITHOUT).map(|name| (*name).to_owned()).collect();
+    let missing: Vec<_> = found.difference(&table).collect();
+    assert!(missing.is_empty(), "operators without golden vectors: {missing:?}");
+    let gone: Vec<_> = table.difference(&found).collect();
+    assert!(gone.is_empty(), "operators in the table that do not exist: {gone:?}");
+
+    // What the table says, the files hold.
+    let mut cases: BTreeMap<String, usize> = BTreeMap::new();
+    for case in Golden::load("elementwise").listed() {
+        *cases.entry(case["op"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    for name in COVERED[0].1 {
+        assert!(cases.contains_key(&name.to_lowercase()), "no golden vectors of {name}");
+    }
+    for file in COVERED[1..].iter().map(|(file, _)| *file).chain(["norm", "fused"]) {
+        Golden::load(file);
     }
 }

@@ -70,7 +70,7 @@ fn pools_and_products() {
     }
     assert_eq!(ops::linear(&zeros(&[0, 3]), &zeros(&[4, 3])).unwrap().dims(), [0, 4]);
     for (x, b) in [(&[2, 3][..], &[2][..]), (&[3], &[3]), (&[2, 3], &[1, 3]), (&[], &[1])] {
-        assert!(is_shape_error(ops::add_bias(&zeros(x), &zeros(b))), "{x:?} {b:?}");
+        assert!(is_shape_error(ops::add_bias(zeros(x), &zeros(b))), "{x:?} {b:?}");
     }
 }
 
@@ -221,7 +221,7 @@ proptest! {
         ];
         let channels = common::var(&zeros(&[channels]));
         let channels = channels.tensor();
-        results.push(ops::add_bias(&x.tensor(), &channels));
+        results.push(ops::add_bias(x.tensor(), &channels));
         results.push(ops::batch_norm(&x.tensor(), &channels, &channels, 1e-5).map(|(y, _)| y));
         for y in results.into_iter().flatten() {
             let _ = y.sum_all().unwrap().backward();

@@ -490,7 +490,7 @@ mod truth {
 
     impl Hardware for Broken {
         fn measure(&mut self, _: &Tensor, _: &Controls) -> Result<Tensor> {
-            Ok(Tensor::zeros(self.0.as_slice(), DType::F64)?)
+            Tensor::zeros(self.0.as_slice(), DType::F64)
         }
     }
 

@@ -176,7 +176,7 @@ fn the_ascent_is_undone_to_the_bit() {
     for kind in ["sam", "asam", "asam-eta"] {
         let (net, set) = Net::load(&golden, DType::F32);
         // A negative zero must survive: adding and subtracting would lose it.
-        let bias = Tensor::new(&[-0.0f32, 1e-30, -3.0]).unwrap();
+        let bias = Tensor::new([-0.0f32, 1e-30, -3.0]).unwrap();
         set.get("b2").unwrap().var.set(&bias).unwrap();
         let before = set.snapshot().unwrap();
         let mut optimizer = sharp(kind, "sgd");
@@ -211,7 +211,7 @@ fn the_ascent_is_undone_to_the_bit() {
 fn a_failing_second_evaluation_restores_the_parameters() {
     let golden = Golden::load("sam");
     let (net, set) = Net::load(&golden, DType::F32);
-    let bias = Tensor::new(&[-0.0f32, 1e-30, 3.0]).unwrap();
+    let bias = Tensor::new([-0.0f32, 1e-30, 3.0]).unwrap();
     set.get("b2").unwrap().var.set(&bias).unwrap();
     let before = set.snapshot().unwrap();
     let mut optimizer = sharp("sam", "adam");

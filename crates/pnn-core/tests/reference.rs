@@ -5,7 +5,9 @@ mod common;
 
 use common::{assert_close, eps, largest, sum_tolerance, values, var};
 use pnn_core::ops::{self, ChannelStatistics, ConvGeometry};
-use pnn_core::testing::strategies::{ConvSizes, conv_sizes, seed, shape, tensor, tensor_of};
+use pnn_core::testing::strategies::{
+    ConvSizes, conv_sizes, direct_conv_sizes, seed, shape, tensor, tensor_of,
+};
 use pnn_core::{DType, Seed, Tensor, loss};
 use proptest::prelude::*;
 
@@ -60,6 +62,63 @@ fn draw(seed: &Seed, name: &str, shape: &[usize], dtype: DType) -> Tensor {
     seed.child(name).tensor(rand_distr::StandardNormal, shape, dtype).unwrap()
 }
 
+/// Whole numbers of at most 3 in magnitude. Sums of fewer than 2^24 / 9 of their products are exact
+/// in f32, in any order.
+fn draw_whole(seed: &Seed, name: &str, shape: &[usize]) -> Tensor {
+    let u = seed.child(name).tensor(rand_distr::StandardUniform, shape, DType::F64).unwrap();
+    build(values(&u).into_iter().map(|u| (u * 7.0).floor() - 3.0).collect(), shape)
+}
+
+/// `(output, dx, dw)` for a gradient `g` at the output.
+fn convolve(x: &Tensor, w: &Tensor, g: &Tensor, geometry: ConvGeometry) -> [Tensor; 3] {
+    let (x, w) = (var(x), var(w));
+    let y = ops::conv2d(&x.tensor(), &w.tensor(), geometry).unwrap();
+    let mut store = (&y * g).unwrap().sum_all().unwrap().backward().unwrap();
+    let mut gradient = |v: &pnn_core::Var| store.remove(&v.tensor()).unwrap();
+    [y.detach(), gradient(&x), gradient(&w)]
+}
+
+/// The kernels in f32 against those in f64 (which are others), exactly.
+fn compare_precisions(s: ConvSizes, seed: &Seed) {
+    let [x, w, g] = [("x", s.input()), ("w", s.weight()), ("g", s.output())]
+        .map(|(name, shape)| draw_whole(seed, name, &shape));
+    let want = convolve(&x, &w, &g, s.geometry);
+    let [x, w, g] = [x, w, g].map(|t| t.to_dtype(DType::F32).unwrap());
+    let got = convolve(&x, &w, &g, s.geometry);
+    for (name, (got, want)) in ["y", "dx", "dw"].iter().zip(got.iter().zip(&want)) {
+        assert_eq!(got.dtype(), DType::F32);
+        assert_close(&format!("{name} of {s:?}"), got, want, 0.0, 0.0);
+    }
+}
+
+/// The sizes of LeNet-5, of `ResNet`'s blocks, and others in which groups, blocks of outputs and
+/// vectors are whole or leave a rest.
+#[test]
+fn convolutions_of_networks() {
+    for (batch, channels, outputs, side, kernel, padding) in [
+        (65, 1, 6, 28, 5, 2),
+        (67, 6, 16, 14, 5, 0),
+        (9, 16, 33, 17, 3, 1),
+        (131, 3, 8, 9, 3, 1),
+        (3, 64, 24, 8, 3, 1),
+        (70, 2, 5, 12, 1, 0),
+        (35, 4, 7, 11, 2, 1),
+        (33, 3, 13, 10, 4, 3),
+    ] {
+        let sizes = ConvSizes {
+            batch,
+            channels,
+            outputs,
+            height: side,
+            width: side,
+            kernel_height: kernel,
+            kernel_width: kernel,
+            geometry: ConvGeometry { stride: 1, padding },
+        };
+        compare_precisions(sizes, &Seed::new(1));
+    }
+}
+
 fn dtype() -> impl Strategy<Value = DType> {
     prop_oneof![Just(DType::F32), Just(DType::F64)]
 }
@@ -83,6 +142,57 @@ proptest! {
         assert_close("dx", got, &build(dx, &s.input()), 0.0, tolerance);
         let (got, tolerance) = (store.get(&vw.tensor()).unwrap(), sum_tolerance(pixels, &x, &g, dtype));
         assert_close("dw", got, &build(dw, &s.weight()), 0.0, tolerance);
+    }
+
+    /// Without unfolding: several groups, tasks and blocks of outputs.
+    #[test]
+    fn direct_convolutions(s in direct_conv_sizes(70, 20), seed in seed()) {
+        compare_precisions(s, &seed);
+    }
+
+    /// Small ones, where all is edge.
+    #[test]
+    fn small_direct_convolutions(s in direct_conv_sizes(3, 5), seed in seed()) {
+        compare_precisions(s, &seed);
+    }
+
+    #[test]
+    fn average_pools(
+        (shape, size) in shape(4..=4, 1..=8).prop_flat_map(|s| {
+            let most = s[2].min(s[3]);
+            (Just(s), 1..=most)
+        }),
+        stride in 1..=4usize,
+        seed in seed(),
+        dtype in dtype(),
+    ) {
+        let x = draw(&seed, "x", &shape, dtype);
+        let (rows, columns) = ((shape[2] - size) / stride + 1, (shape[3] - size) / stride + 1);
+        let out = [shape[0], shape[1], rows, columns];
+        let g = draw(&seed, "g", &out, dtype);
+        let (xs, gs) = (values(&x), values(&g));
+        let (mut want, mut dx) = (vec![], vec![0.0; xs.len()]);
+        let share = 1.0 / (size * size) as f64;
+        for plane in 0..shape[0] * shape[1] {
+            for (i, j) in (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))) {
+                let mut sum = 0.0;
+                for t in 0..size * size {
+                    let (row, column) = (i * stride + t / size, j * stride + t % size);
+                    let at = (plane * shape[2] + row) * shape[3] + column;
+                    sum += xs[at] * share;
+                    dx[at] += gs[want.len()] * share;
+                }
+                want.push(sum);
+            }
+        }
+        let node = var(&x);
+        let y = ops::avg_pool2d(&node.tensor(), size, stride).unwrap();
+        let store = (&y * &g).unwrap().sum_all().unwrap().backward().unwrap();
+        // The mean of size^2 values; an element is in at most size^2 windows.
+        let tolerance = |t: &Tensor| 2.0 * ((size * size + 2) as f64) * eps(dtype) * largest(t);
+        assert_close("y", &y, &build(want, &out), 0.0, tolerance(&x));
+        let got = store.get(&node.tensor()).unwrap();
+        assert_close("dx", got, &build(dx, &shape), 0.0, tolerance(&g));
     }
 
     #[test]

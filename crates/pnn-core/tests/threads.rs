@@ -5,8 +5,9 @@ mod common;
 
 use common::{assert_same_bits, normal, var};
 use pnn_core::layers::BatchNorm;
-use pnn_core::ops::{self, ConvGeometry};
-use pnn_core::{DType, Mode, Result, Tensor, Var, loss};
+use pnn_core::ops::{self, ConvGeometry, Tail};
+use pnn_core::optim::{Adam, Descent, Evaluation, Optimizer, Sam, SharpnessAware};
+use pnn_core::{DType, Mode, ParamSet, Result, Tensor, Var, loss};
 
 fn f32s(seed: u64, shape: &[usize]) -> Tensor {
     normal(seed, shape, DType::F32)
@@ -60,6 +61,56 @@ fn kernels() {
     check("linear", &inputs, |t| ops::linear(&t[0], &t[1]));
 }
 
+/// Batches of several groups, tasks and blocks of outputs.
+#[test]
+fn convolutions() {
+    for (batch, channels, outputs, side, kernel, stride, padding) in [
+        (67, 6, 16, 14, 5, 1, 0),
+        (130, 3, 8, 9, 3, 1, 1),
+        (19, 16, 33, 17, 3, 1, 1),
+        (33, 32, 24, 8, 1, 1, 0),
+        // With unfolding.
+        (67, 3, 6, 14, 5, 2, 2),
+        (35, 4, 7, 11, 3, 3, 1),
+        (35, 4, 7, 11, 2, 1, 2),
+    ] {
+        let geometry = ConvGeometry { stride, padding };
+        let inputs = [
+            f32s(1, &[batch, channels, side, side]),
+            f32s(2, &[outputs, channels, kernel, kernel]),
+        ];
+        let name = format!("{batch} images, {channels} to {outputs}, stride {stride}");
+        check(&name, &inputs, |t| ops::conv2d(&t[0], &t[1], geometry));
+    }
+}
+
+#[test]
+fn fused_batch_norms_and_average_pools() {
+    for shape in [&[70, 6, 15, 31][..], &[300, 37, 3, 3], &[2100, 33]] {
+        let channels = [shape[1]];
+        let inputs = [f32s(1, shape), f32s(2, &channels), f32s(3, &channels), f32s(4, shape)];
+        let given = ops::ChannelStatistics {
+            mean: vec![0.1; shape[1]],
+            variance: vec![2.0; shape[1]],
+            count: 0,
+        };
+        for given in [None, Some(&given)] {
+            let fused = |t: &[Tensor], tail: &Tail| {
+                Ok(ops::batch_norm_fused(&t[0], &t[1], &t[2], 1e-5, given, tail)?.0)
+            };
+            let what = format!("{shape:?}, given: {}", given.is_some());
+            check(&format!("{what}, none"), &inputs[..3], |t| fused(t, &Tail::None));
+            check(&format!("{what}, relu"), &inputs[..3], |t| fused(t, &Tail::Relu));
+            let residual = |t: &[Tensor]| fused(t, &Tail::AddRelu(t[3].clone()));
+            check(&format!("{what}, residual"), &inputs, residual);
+            if shape.len() == 4 {
+                check(&format!("{what}, pool"), &inputs[..3], |t| fused(t, &Tail::ReluMaxPool2));
+                check(&format!("{what}, average"), &inputs[..1], |t| ops::avg_pool2d(&t[0], 3, 2));
+            }
+        }
+    }
+}
+
 #[test]
 fn losses() {
     let (z, target) = (f32s(1, &[259, 10]), f32s(2, &[259, 10]));
@@ -89,6 +140,65 @@ fn a_small_network_and_its_running_statistics() {
     for run in &statistics[1..] {
         for (got, want) in run.iter().zip(&statistics[0]) {
             assert_same_bits("running statistics", got, want);
+        }
+    }
+}
+
+/// Parameters, running statistics and losses after some steps.
+fn train(threads: usize, optimizer: &mut (dyn Optimizer + Send)) -> Vec<Tensor> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    pool.install(|| {
+        let shapes = [
+            ("conv", &[6, 2, 5, 5][..]),
+            ("bias", &[6]),
+            ("next", &[16, 6, 3, 3]),
+            ("dense", &[10, 256]),
+        ];
+        let tensors = shapes.map(|(name, shape)| (name, (f32s(1, shape) * 0.1).unwrap()));
+        let params: ParamSet = common::params(tensors);
+        let norms = [6, 16].map(|c| BatchNorm::new("norm", c, DType::F32).unwrap());
+        let labels: Vec<u32> = (0..70).map(|i| i * 7 % 10).collect();
+        let labels = Tensor::from_slice(&labels, labels.len()).unwrap();
+        let mut losses = Vec::new();
+        for step in 0..6 {
+            let x = f32s(10 + step, &[70, 2, 16, 16]);
+            let mut objective = |_| {
+                let get = |name: &str| Ok::<_, pnn_core::Error>(params.get(name)?.var.tensor());
+                let mode = Mode::Train { update_statistics: true };
+                let geometry = ConvGeometry { stride: 1, padding: 2 };
+                let y = ops::add_bias(ops::conv2d(&x, &get("conv")?, geometry)?, &get("bias")?)?;
+                let y = norms[0].forward_with(&y, mode, &Tail::ReluMaxPool2)?;
+                let geometry = ConvGeometry { stride: 2, padding: 1 };
+                let y = ops::conv2d(&y, &get("next")?, geometry)?;
+                let y = norms[1].forward_with(&y, mode, &Tail::AddRelu(y.tanh()?))?;
+                let y = ops::linear(&y.flatten_from(1)?, &get("dense")?)?;
+                let loss = loss::cross_entropy(&y, &labels)?;
+                let gradients = params.gradients(&loss.backward()?);
+                Ok(Evaluation { loss: loss.to_scalar::<f32>()?.into(), gradients })
+            };
+            losses.push(optimizer.step(&params, &mut objective).unwrap().loss);
+        }
+        let running = norms.iter().flat_map(BatchNorm::buffers).map(|(_, v)| v.value());
+        let parameters = params.iter().map(|p| p.var.value());
+        parameters.chain(running).chain([Tensor::new(losses.as_slice()).unwrap()]).collect()
+    })
+}
+
+#[test]
+fn training_steps() {
+    type Make = fn() -> Box<dyn Optimizer + Send>;
+    let makes: [(&str, Make); 2] = [
+        ("adam", || Box::new(Descent(Adam::new(1e-2).unwrap()))),
+        ("sam", || {
+            Box::new(SharpnessAware::new(Adam::new(1e-2).unwrap(), Sam::new(0.05).unwrap()))
+        }),
+    ];
+    for (name, make) in makes {
+        let want = train(1, make().as_mut());
+        for threads in [2, 4] {
+            for (i, (got, want)) in train(threads, make().as_mut()).iter().zip(&want).enumerate() {
+                assert_same_bits(&format!("{name}, {threads} threads, tensor {i}"), got, want);
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ pub fn uniform_fan_in(seed: &Seed, shape: &[usize], fan_in: usize, dtype: DType)
     let bound = 1.0 / (fan_in.max(1) as f64).sqrt();
     let unit = rand_distr::StandardUniform;
     let u = seed.tensor(unit, shape, DType::F64)?;
-    Ok(((u * (2.0 * bound))? - bound)?.to_dtype(dtype)?)
+    ((u * (2.0 * bound))? - bound)?.to_dtype(dtype)
 }
 
 /// The product that a layer of weights computes.

@@ -80,3 +80,60 @@ pub(crate) fn lane_sum<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> f64 
     }
     lanes.iter().fold(0.0, |sum, lane| sum + lane.f64())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Loops as the kernels have them: products, sums in lanes, a quotient, a comparison.
+    #[inline(always)]
+    fn body<T: Real>(x: &[T], y: &mut [T]) -> f64 {
+        for (y, x) in y.iter_mut().zip(x) {
+            let v = (*x - T::of(0.3)) * T::of(1.7) + *y * *x;
+            *y = if v < T::zero() { v / (T::one() + *x * *x) } else { v };
+        }
+        lane_sum(y, x, |y, x| y * x + x)
+    }
+
+    multiversion! {
+        fn chosen[T: Real](x: &[T], y: &mut [T]) -> f64 {
+            body(x, y)
+        }
+    }
+
+    #[inline(never)]
+    fn plain<T: Real>(x: &[T], y: &mut [T]) -> f64 {
+        body(x, y)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn avx2<T: Real>(x: &[T], y: &mut [T]) -> f64 {
+        body(x, y)
+    }
+
+    fn check<T: Real>() {
+        for length in [0, 1, 15, 16, 17, 1000, 4099] {
+            let x: Vec<T> = (0..length).map(|i| T::of((f64::from(i) * 0.37).sin() * 3.0)).collect();
+            let run = |f: &dyn Fn(&[T], &mut [T]) -> f64| {
+                let mut y: Vec<T> = x.iter().rev().copied().collect();
+                let sum = f(&x, &mut y);
+                (y.iter().map(|y| y.f64().to_bits()).collect::<Vec<_>>(), sum.to_bits())
+            };
+            let want = run(&plain);
+            assert_eq!(run(&chosen), want, "{length}");
+            #[cfg(target_arch = "x86_64")]
+            if has_avx2() {
+                // SAFETY: the processor has the features, as was just found.
+                assert_eq!(run(&|x, y| unsafe { avx2(x, y) }), want, "{length}");
+            }
+        }
+    }
+
+    /// What the processor chooses (AVX-512 where it has it), AVX2 and the compiler's target.
+    #[test]
+    fn all_versions_give_the_same_bits() {
+        check::<f32>();
+        check::<f64>();
+    }
+}

@@ -240,7 +240,9 @@ impl Tensor {
         map(self, Affine(mul, add))
     }
 
-    /// Every element moved to the nearest value between `low` and `high`; no gradient outside.
+    /// Every element moved to the nearest value between `low` and `high`; no gradient outside. At a
+    /// bound itself the derivative is 1, so that what a step moved there can leave it again (in
+    /// PyTorch it is 1 or 0, depending on the version).
     ///
     /// # Errors
     /// If the elements are no floating-point numbers.

@@ -145,6 +145,17 @@ mod tests {
     }
 
     #[test]
+    fn the_pool_keeps_only_what_it_gave() {
+        let kept = || f64::pool().with_borrow(|pool| pool.bytes);
+        let before = kept();
+        drop(Buffer::from(vec![1.0; 5000]));
+        drop((0..5000).map(f64::from).collect::<Buffer<f64>>());
+        assert_eq!(kept(), before);
+        drop(Buffer::<f64>::scratch(5000));
+        assert_eq!(kept(), before + 8 * 5000);
+    }
+
+    #[test]
     fn the_pool_forgets_instead_of_growing_without_limit() {
         let mut pool = Pool::<u8>::default();
         for length in 0..40 {

@@ -88,12 +88,12 @@ pub fn check_gradients(
             return Err(Error::shape(&format!("input {i}"), input, "any, of F64").into());
         }
     }
-    let vars: Vec<Var> = inputs.iter().map(|x| Ok(Var::new(&x))).collect::<Result<_>>()?;
+    let vars: Vec<Var> = inputs.iter().map(|x| Ok(Var::new(x))).collect::<Result<_>>()?;
     let nodes: Vec<Tensor> = vars.iter().map(|v| v.tensor()).collect();
     let output = f(&nodes)?;
     let form = linear_form(output.dims())?;
-    let loss = (&output * &form).and_then(|y| y.sum_all()).map_err(Error::from)?;
-    let store = loss.backward().map_err(Error::from)?;
+    let loss = (&output * &form).and_then(|y| y.sum_all())?;
+    let store = loss.backward()?;
 
     let form = values(&form)?;
     let norm = values(&output)?.iter().map(|y| y * y).sum::<f64>().sqrt();
@@ -151,5 +151,5 @@ fn linear_form(dims: &[usize]) -> Result<Tensor> {
         .into_iter()
         .map(|u| if u < 0.5 { -0.5 - 2.0 * u } else { 2.0 * u - 0.5 })
         .collect();
-    Ok(Tensor::from_vec(signed, dims)?)
+    Tensor::from_vec(signed, dims)
 }

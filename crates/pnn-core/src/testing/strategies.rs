@@ -115,6 +115,52 @@ pub fn conv_sizes(side: usize) -> impl Strategy<Value = ConvSizes> {
     )
 }
 
+/// Convolutions of stride 1 whose padding is below the kernel (those without unfolding): 1 to 20
+/// channels and outputs, 1 to `batch` images of up to `side` (at least 5) pixels, kernels of up to
+/// 5, not square either.
+pub fn direct_conv_sizes(batch: usize, side: usize) -> impl Strategy<Value = ConvSizes> {
+    let side = side.max(5);
+    let counts = (1..=batch.max(1), 1..=20usize, 1..=20usize);
+    let kernel = (1..=5usize, 1..=5usize).prop_flat_map(|kernel| {
+        let padding = 0..kernel.0.min(kernel.1);
+        (Just(kernel), padding)
+    });
+    let image = kernel.prop_flat_map(move |(kernel, padding)| {
+        let least = |kernel: usize| kernel.saturating_sub(2 * padding).max(1);
+        (Just((kernel, padding)), least(kernel.0)..=side, least(kernel.1)..=side)
+    });
+    (counts, image).prop_map(|((batch, channels, outputs), ((kernel, padding), height, width))| {
+        ConvSizes {
+            batch,
+            channels,
+            outputs,
+            height,
+            width,
+            kernel_height: kernel.0,
+            kernel_width: kernel.1,
+            geometry: ConvGeometry { stride: 1, padding },
+        }
+    })
+}
+
+/// Tensors of whole numbers from `range` (rounded to f32 or f64): few values give many ties, and
+/// sums of products of small ones are exact in f32.
+pub fn whole_numbers(
+    shape: &[usize],
+    range: Range<i32>,
+    dtype: DType,
+) -> impl Strategy<Value = Tensor> + use<> {
+    let shape = shape.to_vec();
+    let whole = range.prop_map(f64::from);
+    vec(whole, shape.iter().product::<usize>()).prop_filter_map(
+        "a tensor of this dtype",
+        move |values| {
+            let tensor = Tensor::from_vec(values, shape.as_slice()).ok()?;
+            tensor.to_dtype(dtype).ok()
+        },
+    )
+}
+
 /// Seeds.
 pub fn seed() -> impl Strategy<Value = Seed> {
     any::<u64>().prop_map(Seed::new)

@@ -134,7 +134,7 @@ fn check_shape(got: &Tensor, want: &Tensor) -> Result<(), Mismatch> {
 
 /// The elements in row-major order.
 pub(super) fn values(tensor: &Tensor) -> crate::Result<Vec<f64>> {
-    Ok(tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
+    tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1()
 }
 
 /// The index along each dimension of the element at a row-major position.

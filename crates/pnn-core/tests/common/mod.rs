@@ -109,7 +109,7 @@ pub(crate) fn zeros(shape: &[usize]) -> Tensor {
 }
 
 pub(crate) fn var(tensor: &Tensor) -> Var {
-    Var::new(&tensor)
+    Var::new(tensor)
 }
 
 /// Parameters without bounds, by name.

@@ -1,13 +1,14 @@
 """Golden vectors for pnn-core, from PyTorch on the CPU.
 
-Run:  python generate.py        (needs torch, numpy, safetensors)
+Run:  python generate.py [NAME ...]        (needs torch, numpy, safetensors)
 
-Writes the .safetensors files beside this script. Tensors are named `case/tensor`. Inputs are
+Writes the .safetensors files beside this script, or only those named. Tensors are named `case/tensor`. Inputs are
 exact in float32 and stored and processed in float64, so that one file checks both precisions.
 The versions that made a file are in its metadata.
 """
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ def write(name, tensors, **facts):
 
 def normal(generator, *shape, scale=1.0):
     """Normal deviates that are exact in float32, as float64."""
-    x = torch.randn(*shape, generator=generator, dtype=torch.float32) * scale
+    x = torch.randn(shape, generator=generator, dtype=torch.float32) * scale
     return x.to(torch.float64)
 
 
@@ -269,5 +270,137 @@ def sam():
     write("sam", out, steps=steps)
 
 
-for make in [conv, pool, norm, dense, loss, optim, schedule, sam]:
-    make()
+def away(generator, *shape):
+    """Values of either sign that are at least 0.5 in magnitude: divisors."""
+    x = normal(generator, *shape)
+    return torch.where(x < 0, x - 0.5, x + 0.5).float().double()
+
+
+def elementwise():
+    """Every operator of `Tensor`, with its gradients: op/case."""
+    out, cases = {}, []
+
+    def case(op, function, note="", **inputs):
+        name = f"{op}/{len(cases)}"
+        cases.append({"name": name, "op": op, "inputs": list(inputs)} | ({"note": note} if note else {}))
+        run(out, name, lambda **values: function(*values.values()), **inputs)
+
+    shapes = [  # of the two operands: equal, other ranks, sizes of 1 on either side, scalars
+        ((2, 3), (2, 3)), ((2, 3), (3,)), ((3,), (2, 3)), ((2, 1), (1, 3)), ((), (2, 3)), ((2, 3), ()),
+        ((1,), (4,)), ((2, 1, 3), (4, 1)), ((1, 3, 1, 2), (2, 1, 4, 1)), ((2, 3, 1), (1,)), ((), ()), ((5, 1), (5, 7)),
+    ]
+    for op in ["add", "sub", "mul", "div"]:
+        for i, (a, b) in enumerate(shapes):
+            g = seeded(700 + i)
+            case(op, getattr(torch, op), a=normal(g, *a), b=(away if op == "div" else normal)(g, *b))
+    # Zeros of either sign, values at and beside the bounds of the clamp, equal values.
+    edge = torch.tensor([0.0, -0.0, 1.0, -1.0, 1.0, 0.5, 0.5, -0.5, 1.0000001, 0.9999999, -1.0000001, -0.9999999, 1e-30, -1e-30, 3.0])
+    edge = edge.float().double()
+    spread = normal(seeded(720), 3, 7, scale=2.0)
+    positive = (normal(seeded(721), 3, 7).abs() + 0.01).float().double()
+    for op, function in [("sqr", torch.square), ("exp", torch.exp), ("sin", torch.sin), ("cos", torch.cos), ("tanh", torch.tanh),
+                         ("abs", torch.abs), ("neg", torch.neg)]:
+        case(op, function, a=spread)
+        case(op, function, a=edge)
+    case("sqrt", torch.sqrt, a=positive)
+    case("log", torch.log, a=positive)
+    # At a bound itself the derivative is 1 or 0, by the version of PyTorch: left out.
+    for a in [spread, edge[edge.abs() != 1.0]]:
+        case("clamp", lambda a: torch.clamp(a, -1.0, 1.0), a=a)
+    for a in [spread, edge]:
+        case("affine", lambda a: 2.5 * a - 0.75, a=a)
+        case("add_scalar", lambda a: a + 0.375, a=a)
+        case("sub_scalar", lambda a: a - 0.375, a=a)
+        case("mul_scalar", lambda a: a * -1.7, a=a)
+        case("div_scalar", lambda a: a / 3.0, a=a)
+        case("sum_all", torch.sum, a=a)
+        case("mean_all", torch.mean, a=a)
+    cube = normal(seeded(730), 2, 5, 3)
+    for dim in range(3):
+        case("sum", lambda a: a.sum(dim), note=str(dim), a=cube)
+        case("mean", lambda a: a.mean(dim), note=str(dim), a=cube)
+    case("sum", lambda a: a.sum(0), note="0", a=normal(seeded(731), 100))
+    for m, k, n in [(1, 1, 1), (3, 5, 2), (34, 7, 33)]:
+        g = seeded(740 + m)
+        case("matmul", torch.matmul, a=normal(g, m, k), b=normal(g, k, n))
+    case("t", torch.t, a=normal(seeded(750), 3, 5))
+    for one, other in [(0, 1), (0, 2), (1, 2), (1, 1)]:
+        case("transpose", lambda a: a.transpose(one, other), note=f"{one} {other}", a=cube)
+    for dim, start, length in [(0, 1, 1), (1, 2, 3), (2, 0, 2), (1, 0, 5)]:
+        case("narrow", lambda a: a.narrow(dim, start, length), note=f"{dim} {start} {length}", a=cube)
+    for dim in range(3):
+        other = [2, 5, 3]
+        other[dim] = 4
+        case("cat", lambda a, b: torch.cat([a, b, a], dim), note=str(dim), a=cube, b=normal(seeded(760 + dim), *other))
+    case("stack", lambda a, b: torch.stack([a, b]), a=cube, b=normal(seeded(765), 2, 5, 3))
+    case("reshape", lambda a: a.reshape(5, 6), a=cube)
+    case("flatten_all", torch.flatten, a=cube)
+    case("flatten_from", lambda a: torch.flatten(a, 1), a=cube)
+    case("broadcast_as", lambda a: a.expand(4, 3, 2), a=normal(seeded(770), 3, 1))
+    wide = torch.randn(20, generator=seeded(771), dtype=torch.float64)  # not exact in float32
+    case("to_dtype", lambda a: a.float().double(), a=wide)
+    write("elementwise", out, cases=cases)
+
+
+def average():
+    out, cases = {}, []
+    shapes = [  # batch, channels, height, width, size, stride
+        (2, 3, 4, 6, 2, 2),
+        (2, 2, 7, 5, 2, 2),
+        (1, 2, 9, 7, 3, 2),
+        (2, 1, 5, 8, 2, 3),
+        (1, 3, 6, 7, 3, 1),
+        (2, 2, 5, 3, 1, 1),
+        (1, 1, 4, 5, 4, 1),
+    ]
+    for i, (b, c, h, w, size, stride) in enumerate(shapes):
+        name = f"b{b}c{c}-{h}x{w}-k{size}s{stride}"
+        cases.append({"name": name, "size": size, "stride": stride})
+        run(out, name, lambda x: torch.nn.functional.avg_pool2d(x, size, stride), x=normal(seeded(800 + i), b, c, h, w))
+    write("average", out, cases=cases)
+
+
+def fused():
+    """Batch norm with what follows it, with the statistics of the batch and with given ones."""
+    out, cases = {}, []
+    shapes = [(3, 2, 4, 6), (2, 3, 5, 7), (5, 1, 2, 3), (6, 4)]
+    for i, shape in enumerate(shapes):
+        for tail in ["none", "relu", "add-relu", "relu-pool"]:
+            for mode in ["batch", "given"]:
+                for kind in ["normal", "ties"]:
+                    if tail == "relu-pool" and len(shape) == 2:
+                        continue
+                    g = seeded(900 + i)
+                    channels = shape[1]
+                    name = f"{'x'.join(map(str, shape))}/{tail}/{mode}/{kind}"
+                    cases.append({"name": name, "tail": tail, "given": mode == "given"})
+                    mean, variance = normal(g, channels), (normal(g, channels).abs() + 0.5).float().double()
+                    out |= {f"{name}/mean": mean, f"{name}/variance": variance}
+                    x = normal(g, *shape)
+                    if kind == "ties":
+                        # Few values, so that windows have ties; and, with given statistics, values
+                        # that the norm takes to exactly 0.
+                        x = torch.randint(-2, 2, shape, generator=g).to(torch.float64)
+
+                    def forward(x, weight, bias, r=None):
+                        arguments = (mean, variance) if mode == "given" else (None, None)
+                        y = torch.nn.functional.batch_norm(x, *arguments, weight, bias, mode == "batch", 0.1, 1e-5)
+                        if tail == "add-relu":
+                            y = y + r
+                        if tail != "none":
+                            y = torch.relu(y)
+                        return torch.nn.functional.max_pool2d(y, 2, 2) if tail == "relu-pool" else y
+
+                    inputs = {"x": x, "weight": normal(g, channels), "bias": normal(g, channels)}
+                    if kind == "ties" and mode == "given":
+                        mean.zero_()
+                        inputs["bias"] = torch.zeros(channels, dtype=torch.float64)
+                    if tail == "add-relu":
+                        inputs["r"] = normal(g, *shape) if kind == "normal" else -torch.zeros(shape, dtype=torch.float64)
+                    run(out, name, forward, **inputs)
+    write("fused", out, cases=cases)
+
+
+for make in [conv, pool, norm, dense, loss, optim, schedule, sam, elementwise, average, fused]:
+    if not sys.argv[1:] or make.__name__ in sys.argv[1:]:
+        make()

@@ -43,7 +43,7 @@ impl<T: Real> Affine<T> {
 
 /// The planes of a block of images with their channels: rows of a matrix count as images whose
 /// planes are single values.
-fn channel_of<'a, T>(affine: &'a Affine<T>) -> impl Iterator<Item = &'a Channel<T>> {
+fn channel_of<T>(affine: &Affine<T>) -> impl Iterator<Item = &Channel<T>> {
     affine.channels.iter().cycle()
 }
 
