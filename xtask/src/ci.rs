@@ -20,6 +20,9 @@ const FEATURES: [(&str, &[&str]); 3] =
 const CRATES: [&str; 6] =
     ["pnn-core", "pnn-devices", "pnn-noise", "pnn-data", "pnn-train", "pnn-eval"];
 
+/// Tests of `pnn-core` that run under the address sanitizer.
+const SANITIZED: [&str; 6] = ["reference", "fused", "gradients", "graph", "threads", "memory"];
+
 /// Where the published weights are, if they are at all.
 const REFERENCE: &str = "../shared/reference/manifest.json";
 
@@ -46,6 +49,9 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     }
     cargo("packages", &package, &[])?;
     cargo("tests", &["test", "--workspace"], &[])?;
+    if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        address_sanitizer()?;
+    }
     for (package, example) in [("pnn-devices", "custom_device"), ("pnn-train", "custom_strategy")] {
         let example = ["run", "--package", package, "--example", example];
         cargo("example", &example, &[])?;
@@ -68,6 +74,19 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     }
     println!("ci: all passed");
     Ok(true)
+}
+
+/// The tests that run through the kernels with unchecked loads, under the address sanitizer: a read
+/// or write beyond an allocation fails. It needs an unstable flag of the compiler, hence the
+/// variable, and a target named, lest build scripts be instrumented too.
+fn address_sanitizer() -> Result<()> {
+    let mut args = vec!["test", "--package", "pnn-core", "--target", "x86_64-unknown-linux-gnu"];
+    args.extend(["--target-dir", "target/sanitizer"]);
+    for test in SANITIZED {
+        args.extend(["--test", test]);
+    }
+    let environment = [("RUSTC_BOOTSTRAP", "1"), ("RUSTFLAGS", "-Zsanitizer=address")];
+    cargo("address sanitizer", &args, &environment)
 }
 
 /// The root of the workspace, wherever the command was given.

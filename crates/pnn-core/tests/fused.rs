@@ -64,7 +64,8 @@ fn assert_equal(what: &str, got: &Tensor, want: &Tensor) {
 #[track_caller]
 fn compare(inputs: &[Tensor], given: Option<&ChannelStatistics>, kind: Kind) {
     let inputs = if kind == Kind::AddRelu { inputs } else { &inputs[..3] };
-    let run = |f: &dyn Fn(&[Tensor], Option<&ChannelStatistics>, Kind) -> Result<Tensor>| {
+    type Norm = fn(&[Tensor], Option<&ChannelStatistics>, Kind) -> Result<Tensor>;
+    let run = |f: Norm| {
         let vars: Vec<Var> = inputs.iter().map(var).collect();
         let nodes: Vec<Tensor> = vars.iter().map(Var::tensor).collect();
         let y = f(&nodes, given, kind).unwrap();
@@ -74,7 +75,7 @@ fn compare(inputs: &[Tensor], given: Option<&ChannelStatistics>, kind: Kind) {
         [y.detach()].into_iter().chain(gradients).collect::<Vec<_>>()
     };
     let names = ["y", "dx", "dgamma", "dbeta", "dresidual"];
-    for (name, (got, want)) in names.iter().zip(run(&fused).iter().zip(&run(&separate))) {
+    for (name, (got, want)) in names.iter().zip(run(fused).iter().zip(&run(separate))) {
         let what = format!("{name} of {:?} {kind:?}, given: {}", inputs[0].dims(), given.is_some());
         assert_equal(&what, got, want);
     }

@@ -125,7 +125,7 @@ fn losses_in_a_formula() {
     let target = f64s(2, &[2, 3]);
     check(&[f64s(1, &[2, 3])], |t| {
         let a = loss::cross_entropy(&t[0], &labels)?;
-        (a * loss::mean_squared_error(&t[0], &target)?)
+        a * loss::mean_squared_error(&t[0], &target)?
     });
 }
 
@@ -174,7 +174,7 @@ mod the_check_itself {
             let row = t[1].narrow(0, 1, 1)?;
             let broken = Tensor::cat(&[&row.narrow(1, 0, 1)?, &row.narrow(1, 1, 1)?.detach()], 1)?;
             let whole = Tensor::cat(&[&t[1].narrow(0, 0, 1)?, &broken], 0)?;
-            (t[0].sqr()? + (whole * 3.0)?)
+            t[0].sqr()? + (whole * 3.0)?
         };
         let inputs = [f64s(1, &[2, 2]), f64s(2, &[2, 2])];
         let error = check_gradients(&inputs, f, &GradientCheck::default()).unwrap_err();
@@ -200,7 +200,7 @@ mod the_check_itself {
 
     #[test]
     fn refuses_nan_and_other_dtypes() {
-        let nan = |t: &[Tensor]| -> Result<Tensor> { (&t[0] * f64::NAN) };
+        let nan = |t: &[Tensor]| -> Result<Tensor> { &t[0] * f64::NAN };
         assert!(check_gradients(&[f64s(1, &[2])], nan, &GradientCheck::default()).is_err());
         let narrow = normal(1, &[2], DType::F32);
         let same = |t: &[Tensor]| Ok(t[0].clone());
