@@ -61,7 +61,7 @@ fn loss(criterion: &mut Criterion) {
         let operands = [or_stop(id, variable("logits", &logits))];
         let labels: Vec<u32> = (0..batch as u32).map(|i| i % 10).collect();
         let labels = Tensor::from_vec(labels, batch);
-        let labels = or_stop(id, labels.map_err(pnn_core::Error::from));
+        let labels = or_stop(id, labels);
         let n = count(&logits);
         bench(&mut group, id, &operands, work(n, 1, n), |t| cross_entropy(&t[0], &labels));
     }

@@ -31,7 +31,7 @@ pub(super) enum Numbers {
 impl Numbers {
     pub(super) fn steps(losses: Vec<f64>, gradients: BTreeMap<String, Tensor>) -> Result<Self> {
         let values = |tensor: Tensor| -> pnn_core::Result<Vec<f64>> {
-            Ok(tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
+            tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1()
         };
         let gradients = gradients
             .into_iter()

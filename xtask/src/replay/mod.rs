@@ -204,7 +204,7 @@ fn accuracies(case: &Case, args: &Args, mnist: &mut Option<Mnist>) -> Result<Vec
     let (mut tensors, _) = store::load(&folder.join(&case.weights))?;
     for layer in ["conv1", "conv2", "fc1", "fc2", "fc3"] {
         if let Some(weight) = tensors.get_mut(&format!("{layer}.weight")) {
-            *weight = weight.clamp(-1.0, 1.0).map_err(pnn_core::Error::from)?;
+            *weight = weight.clamp(-1.0, 1.0)?;
         }
     }
     load_model_state(&model, &tensors)?;

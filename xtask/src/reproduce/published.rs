@@ -15,9 +15,9 @@ pub(crate) fn published(path: &std::path::Path) -> Result<LeNet5> {
     // Settings beyond the ring's range saturate.
     for layer in model.physical_layers() {
         for (_, weight) in layer.controls().iter() {
-            let clamped = weight.clamp(-1.0, 1.0).map_err(pnn_core::Error::from)?.detach();
+            let clamped = weight.clamp(-1.0, 1.0)?.detach();
             let name = format!("{}.weight", layer.name());
-            model.parameters().get(&name)?.var.set(&clamped).map_err(pnn_core::Error::from)?;
+            model.parameters().get(&name)?.var.set(&clamped)?;
         }
     }
     Ok(model)

@@ -75,7 +75,7 @@ macro_rules! binary {
 binary!(Sum, |g, a, b| a + b, g, g);
 binary!(Difference, |g, a, b| a - b, g, -g);
 binary!(Product, |g, a, b| a * b, g * b, g * a);
-binary!(Quotient, |g, a, b| a / b, g / b, -g * a / (b * b));
+binary!(Quotient, |g, a, b| a / b, g / b, -g * (a / b) / b);
 
 fn apply<F: Binary>(a: &Tensor, b: &Tensor, _: F) -> Result<Tensor> {
     let shape = a.shape().broadcast(b.shape())?;

@@ -89,7 +89,7 @@ impl Side for Steps {
             .zip(gradients.0)
             .map(|(parameter, gradient)| {
                 let zeros = || parameter.var.tensor().zeros_like();
-                let gradient = gradient.map_or_else(zeros, Ok).map_err(pnn_core::Error::from)?;
+                let gradient = gradient.map_or_else(zeros, Ok)?;
                 Ok((parameter.name.clone(), gradient))
             })
             .collect::<Result<_>>()?;

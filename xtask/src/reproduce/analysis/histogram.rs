@@ -122,7 +122,7 @@ fn detunings_of(model: &dyn Model) -> Result<Vec<f64>> {
         let drive = layer.device().drive(&layer.controls().detach())?;
         if let Some(drive) = drive {
             let read = |t: &Tensor| t.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
-            detunings.extend(read(&drive.setting).map_err(pnn_core::Error::from)?);
+            detunings.extend(read(&drive.setting)?);
         }
     }
     Ok(detunings)
