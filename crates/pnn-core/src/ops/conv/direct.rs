@@ -47,8 +47,14 @@ impl Images {
         (self.height + self.pad_rows) * self.stride()
     }
 
-    /// Zeros before the first image.
+    /// Zeros before the first image: those that taps reach, and some more, so that the image
+    /// begins at a cache line.
     fn lead(&self) -> usize {
+        self.reached().next_multiple_of(CACHE_LINE)
+    }
+
+    /// How far before an output's place its first tap lies.
+    fn reached(&self) -> usize {
         self.pad_rows * self.stride() + self.pad_columns
     }
 
@@ -164,6 +170,12 @@ impl Pass {
         }
     }
 
+    /// Memory for lines of a length, and for what is read beyond the last one when they are read
+    /// from their lead on.
+    fn lines(&self, length: usize) -> usize {
+        self.from.channels * length + self.from.lead()
+    }
+
     /// Images that are worked on together.
     fn group(&self) -> usize {
         (GROUP / (self.from.channels.max(self.outputs) * self.from.span())).clamp(1, 64)
@@ -171,6 +183,7 @@ impl Pass {
 
     /// Correlates lines and copies what belongs to outputs into `images`.
     fn run(&self, lines: &[f32], length: usize, scratch: &mut Vec<f32>, images: &mut [f32]) {
+        let lines = &lines[self.from.lead() - self.from.reached()..];
         let out = self.outputs * self.out_height * self.out_width;
         let count = images.len() / out;
         let outputs = self.outputs.div_ceil(self.block) * self.block;
@@ -243,7 +256,7 @@ pub(super) fn forward(s: Sizes, x: &[f32], w: &[f32]) -> Buffer<f32> {
     groups.for_each(|(y, x)| {
         WORKSPACE.with_borrow_mut(|work| {
             let length = pass.from.line(x.len() / s.image(), pass.taps);
-            let lines = sized(&mut work.x, pass.from.channels * length);
+            let lines = sized(&mut work.x, pass.lines(length));
             pass.from.spread(x, lines, length, pass.from.steps());
             pass.run(lines, length, &mut work.y, y);
         });
@@ -270,23 +283,32 @@ pub(super) fn backward(
     };
     let inputs = x.par_chunks(per_task * image).zip(g.par_chunks(per_task * out));
     let tasks = partial.par_iter_mut().zip(pieces).zip(inputs);
-    tasks.for_each(|((dw, dx), (x, g))| {
+    let group = forth.group().min(back.group());
+    tasks.for_each(|((dw, mut dx), (x, g))| {
         WORKSPACE.with_borrow_mut(|work| {
-            if want_dw {
-                weight_gradient(&forth, &back, (x, g), work, dw);
-            }
-            let Some(dx) = dx else { return };
-            let group = back.group();
-            for (dx, g) in dx.chunks_mut(group * image).zip(g.chunks(group * out)) {
-                let length = back.from.line(g.len() / out, back.taps);
-                let lines = sized(&mut work.g, back.from.channels * length);
-                back.from.spread(g, lines, length, back.from.steps());
-                back.run(lines, length, &mut work.y, dx);
+            for (i, (x, g)) in x.chunks(group * image).zip(g.chunks(group * out)).enumerate() {
+                if want_dw {
+                    weight_gradient(&forth, &back, (x, g), work, dw);
+                }
+                if let Some(dx) = dx.as_deref_mut() {
+                    let length = back.from.line(g.len() / out, back.taps);
+                    let lines = sized(&mut work.g, back.lines(length));
+                    if !(want_dw && share_lines(&forth, &back)) {
+                        back.from.spread(g, lines, length, back.from.steps());
+                    }
+                    back.run(lines, length, &mut work.y, &mut dx[i * group * image..][..x.len()]);
+                }
             }
         });
     });
     let length = s.outputs * s.taps();
     (want_dx.then_some(dx), want_dw.then(|| total(length, &partial)))
+}
+
+/// Whether the gradient's lines for the weights' gradient serve for the input's too: the padding
+/// keeps the size of images.
+fn share_lines(forth: &Pass, back: &Pass) -> bool {
+    forth.from.stride() == back.from.stride() && forth.from.span() == back.from.span()
 }
 
 /// Adds the weights' gradient of some images to `dw`.
@@ -297,23 +319,28 @@ fn weight_gradient(
     work: &mut Workspace,
     dw: &mut [f32],
 ) {
-    let (image, out) = (forth.from.values(), back.from.values());
-    let group = forth.group();
-    for (x, g) in x.chunks(group * image).zip(g.chunks(group * out)) {
-        let images = x.len() / image;
-        let (length, span) = (forth.from.line(images, forth.taps), forth.from.span());
-        let lines = sized(&mut work.x, forth.from.channels * length);
-        forth.from.spread(x, lines, length, forth.from.steps());
-        // The gradient lies where the forward pass has its outputs: without a lead.
-        let g_length = (images * span + SLACK).next_multiple_of(CACHE_LINE);
-        let g_lines = sized(&mut work.g, back.from.channels * g_length);
-        back.from.spread(g, g_lines, g_length, (0, forth.from.stride(), span));
-        pulp::Arch::new().dispatch(Products {
-            x: Lines { values: lines, count: forth.from.channels, length },
-            g: Lines { values: g_lines, count: back.from.channels, length: g_length },
-            taps: forth.taps,
-            runs: forth.runs(images),
-            dw,
-        });
-    }
+    let images = x.len() / forth.from.values();
+    let (length, span) = (forth.from.line(images, forth.taps), forth.from.span());
+    let lines = sized(&mut work.x, forth.lines(length));
+    forth.from.spread(x, lines, length, forth.from.steps());
+    // The gradient lies where the forward pass has its outputs.
+    let g_length = if share_lines(forth, back) {
+        back.from.line(images, back.taps)
+    } else {
+        (back.from.lead() + images * span + SLACK).next_multiple_of(CACHE_LINE)
+    };
+    let g_lines = sized(&mut work.g, back.lines(g_length));
+    let lead = back.from.lead();
+    back.from.spread(g, g_lines, g_length, (lead, forth.from.stride(), span));
+    pulp::Arch::new().dispatch(Products {
+        x: Lines {
+            values: &lines[forth.from.lead() - forth.from.reached()..],
+            count: forth.from.channels,
+            length,
+        },
+        g: Lines { values: &g_lines[lead..], count: back.from.channels, length: g_length },
+        taps: forth.taps,
+        runs: forth.runs(images),
+        dw,
+    });
 }
