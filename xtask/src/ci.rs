@@ -47,6 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     for name in CRATES {
         package.extend(["--package", name]);
     }
+    forget_packages()?;
     cargo("packages", &package, &[])?;
     cargo("tests", &["test", "--workspace"], &[])?;
     if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
@@ -87,6 +88,36 @@ fn address_sanitizer() -> Result<()> {
     }
     let environment = [("RUSTC_BOOTSTRAP", "1"), ("RUSTFLAGS", "-Zsanitizer=address")];
     cargo("address sanitizer", &args, &environment)
+}
+
+/// Removes what cargo keeps of packages that were verified before: it would take them for those of
+/// today, whose version is the same.
+fn forget_packages() -> Result<()> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
+    let Some(home) = home else { return Ok(()) };
+    for kind in ["src", "cache"] {
+        let registries = std::fs::read_dir(home.join("registry").join(kind));
+        // The registry of a verification has no name, only a hash.
+        let unnamed = registries.into_iter().flatten().flatten().map(|entry| entry.path());
+        let unnamed = unnamed.filter(|path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('-'))
+        });
+        for package in unnamed.flat_map(std::fs::read_dir).flatten().flatten() {
+            let path = package.path();
+            let name = package.file_name().to_string_lossy().into_owned();
+            if !CRATES.iter().any(|ours| name.starts_with(&format!("{ours}-"))) {
+                continue;
+            }
+            let removed = if path.is_dir() {
+                std::fs::remove_dir_all(&path)
+            } else {
+                std::fs::remove_file(&path)
+            };
+            removed.map_err(|source| Error::Io { path, source })?;
+        }
+    }
+    Ok(())
 }
 
 /// The root of the workspace, wherever the command was given.
