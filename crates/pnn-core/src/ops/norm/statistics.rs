@@ -37,7 +37,10 @@ impl Moments {
         let second = lane_sum(plane, plane, |x, _| (x - center) * (x - center));
         // The sum of the distances corrects for the rounding of the center.
         let shift = first / count;
-        Self { count, mean: center.f64() + shift, squares: (second - first * shift).max(0.0) }
+        let squares = second - first * shift;
+        // Not `max`, which would make a zero of NaN.
+        let squares = if squares < 0.0 { 0.0 } else { squares };
+        Self { count, mean: center.f64() + shift, squares }
     }
 
     /// Of two sets together (Chan, Golub and `LeVeque`, 1979).
