@@ -9,7 +9,7 @@
 use rayon::prelude::*;
 
 use super::im2col::total;
-use super::kernels::{Correlate, Lines, Products, Runs, SLACK, Taps, output_block};
+use super::kernels::{CopyRows, Correlate, Lines, Products, Runs, SLACK, Taps, output_block};
 use super::{Gradients, Sizes, images_per_task};
 use crate::tensor::Buffer;
 
@@ -76,19 +76,64 @@ impl Images {
         (lead, stride, span): Steps,
     ) {
         lines.fill(0.0);
-        let plane = self.height * self.width;
-        for (i, image) in images.chunks_exact(self.values()).enumerate() {
-            for (c, plane) in image.chunks_exact(plane).enumerate() {
-                let line = &mut lines[c * length + lead + i * span..];
-                for (y, row) in plane.chunks_exact(self.width).enumerate() {
-                    line[y * stride..][..self.width].copy_from_slice(row);
-                }
-            }
-        }
+        pulp::Arch::new().dispatch(Spread { from: self, images, lines, length, lead, stride, span });
     }
 
     fn steps(&self) -> Steps {
         (self.lead(), self.stride(), self.span())
+    }
+}
+
+/// See [`Images::spread`].
+struct Spread<'a> {
+    from: &'a Images,
+    images: &'a [f32],
+    lines: &'a mut [f32],
+    length: usize,
+    lead: usize,
+    stride: usize,
+    span: usize,
+}
+
+impl pulp::WithSimd for Spread<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, simd: S) {
+        let Images { height, width, .. } = *self.from;
+        for (i, image) in self.images.chunks_exact(self.from.values()).enumerate() {
+            for (c, plane) in image.chunks_exact(height * width).enumerate() {
+                let to = &mut self.lines[c * self.length + self.lead + i * self.span..];
+                let (from_stride, to_stride) = (width, self.stride);
+                CopyRows { from: plane, from_stride, to, to_stride, rows: height, width }.run(simd);
+            }
+        }
+    }
+}
+
+/// See [`Pass::run`].
+struct Gather<'a> {
+    pass: &'a Pass,
+    lines: &'a [f32],
+    length: usize,
+    images: &'a mut [f32],
+}
+
+impl pulp::WithSimd for Gather<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, simd: S) {
+        let Pass { outputs, out_height, out_width, .. } = *self.pass;
+        let (from_stride, span) = (self.pass.from.stride(), self.pass.from.span());
+        let plane = out_height * out_width;
+        for (i, image) in self.images.chunks_exact_mut(outputs * plane).enumerate() {
+            for (o, plane) in image.chunks_exact_mut(plane).enumerate() {
+                let from = &self.lines[o * self.length + i * span..];
+                let (rows, width) = (out_height, out_width);
+                CopyRows { from, from_stride, to: plane, to_stride: width, rows, width }.run(simd);
+            }
+        }
     }
 }
 
@@ -199,14 +244,7 @@ impl Pass {
             y_length,
             runs: self.runs(count),
         });
-        for (i, image) in images.chunks_exact_mut(out).enumerate() {
-            for (o, plane) in image.chunks_exact_mut(self.out_height * self.out_width).enumerate() {
-                let line = &scratch[o * y_length + i * self.from.span()..];
-                for (y, row) in plane.chunks_exact_mut(self.out_width).enumerate() {
-                    row.copy_from_slice(&line[y * self.from.stride()..][..self.out_width]);
-                }
-            }
-        }
+        pulp::Arch::new().dispatch(Gather { pass: self, lines: scratch, length: y_length, images });
     }
 }
 

@@ -284,3 +284,33 @@ impl Products<'_> {
         totals
     }
 }
+
+/// Copies `rows` rows of `width` values from one place to another. Rows are short: a call of the
+/// system's copy for each costs more than the copy.
+pub(super) struct CopyRows<'a> {
+    pub(super) from: &'a [f32],
+    pub(super) from_stride: usize,
+    pub(super) to: &'a mut [f32],
+    pub(super) to_stride: usize,
+    pub(super) rows: usize,
+    pub(super) width: usize,
+}
+
+impl CopyRows<'_> {
+    #[inline(always)]
+    pub(super) fn run<S: Simd>(self, simd: S) {
+        let Self { from, from_stride, to, to_stride, rows, width } = self;
+        for row in 0..rows {
+            let from = &from[row * from_stride..][..width];
+            let to = &mut to[row * to_stride..][..width];
+            let (from, from_rest) = S::as_simd_f32s(from);
+            let (to, to_rest) = S::as_mut_simd_f32s(to);
+            for (to, from) in to.iter_mut().zip(from) {
+                *to = *from;
+            }
+            if !from_rest.is_empty() {
+                simd.partial_store_f32s(to_rest, simd.partial_load_f32s(from_rest));
+            }
+        }
+    }
+}
