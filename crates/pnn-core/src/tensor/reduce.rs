@@ -2,6 +2,7 @@
 
 use super::{Buffer, Shape, Tensor};
 use crate::Result;
+use crate::ops::simd::{lane_sum, multiversion};
 use crate::ops::{Real, dispatch, linear};
 
 impl Tensor {
@@ -41,7 +42,10 @@ impl Tensor {
                 let mut dx = Buffer::<T>::scratch(full.elem_count());
                 let rows = dx.chunks_mut((length * inner).max(1)).zip(g.chunks(inner.max(1)));
                 for (dx, g) in rows {
-                    dx.chunks_mut(inner).for_each(|row| row.copy_from_slice(g));
+                    match g {
+                        [g] => dx.fill(*g),
+                        g => dx.chunks_mut(inner).for_each(|row| row.copy_from_slice(g)),
+                    }
                 }
                 Tensor::from_buffer(dx, &full)
             })?;
@@ -71,7 +75,7 @@ fn sum_middle<T: Real>(x: &[T], count: usize, length: usize, inner: usize) -> Bu
     let mut y = Buffer::zeros(count);
     if inner == 1 {
         for (y, x) in y.iter_mut().zip(x.chunks(length.max(1))) {
-            *y = x.iter().fold(T::zero(), |sum, x| sum + *x);
+            *y = sum_of(x);
         }
     } else if inner > 0 && length > 0 {
         for (y, x) in y.chunks_mut(inner).zip(x.chunks(length * inner)) {
@@ -81,4 +85,10 @@ fn sum_middle<T: Real>(x: &[T], count: usize, length: usize, inner: usize) -> Bu
         }
     }
     y
+}
+
+multiversion! {
+    fn sum_of[T: Real](x: &[T]) -> T {
+        T::of(lane_sum(x, x, |x, _| x))
+    }
 }

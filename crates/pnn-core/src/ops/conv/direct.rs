@@ -76,7 +76,15 @@ impl Images {
         (lead, stride, span): Steps,
     ) {
         lines.fill(0.0);
-        pulp::Arch::new().dispatch(Spread { from: self, images, lines, length, lead, stride, span });
+        pulp::Arch::new().dispatch(Spread {
+            from: self,
+            images,
+            lines,
+            length,
+            lead,
+            stride,
+            span,
+        });
     }
 
     fn steps(&self) -> Steps {
