@@ -19,10 +19,11 @@ const GROUP: usize = 1 << 16;
 /// Whether the lines of this module can hold the convolution, and do so without too many places
 /// that belong to no output.
 pub(super) fn fits(s: Sizes) -> bool {
-    let line = (s.height + s.padding) * (s.width + s.padding);
+    // Without padding the rows behind an image's outputs are left out (see `Pass::runs`).
+    let rows = if s.padding == 0 { s.out_height } else { s.height + s.padding };
     s.stride == 1
         && s.padding < s.kernel_height.min(s.kernel_width)
-        && (s.padding == 0 || 10 * s.pixels() >= 7 * line)
+        && 10 * s.pixels() >= 7 * rows * (s.width + s.padding)
 }
 
 /// A batch of images of some channels, to be convolved with padding.

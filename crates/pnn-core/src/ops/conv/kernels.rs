@@ -56,7 +56,7 @@ impl Lines<'_> {
     }
 }
 
-/// How many outputs [`correlate`] computes together, given how many there are and the lanes of a
+/// How many outputs [`Correlate`] computes together, given how many there are and the lanes of a
 /// vector: as many accumulators as there are registers, with little waste.
 pub(super) fn output_block(outputs: usize, lanes: usize) -> usize {
     let choices: &[usize] = if lanes >= 16 { &[8, 6, 4] } else { &[4, 3] };
@@ -139,7 +139,7 @@ fn tile<S: Simd, const V: usize, const B: usize>(
     for c in 0..x.count {
         for row in 0..taps.rows {
             // SAFETY: `with_simd` asserted that lines are `SLACK` longer than the last place plus
-            // the reach of the taps, and a tile is no longer than `SLACK` beyond `count`: V vectors
+            // the reach of the taps, and a tile is no longer than `SLACK`: V vectors
             // from every tap on lie inside line `c`, and lines inside `values`. Of the weights,
             // `count * rows * columns * B` are read, which is their length. The vector types of
             // pulp are plain arrays of f32, read without any alignment.
