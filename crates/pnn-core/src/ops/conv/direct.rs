@@ -157,12 +157,11 @@ struct Pass {
     out_height: usize,
     out_width: usize,
     block: usize,
-    weights: Vec<f32>,
 }
 
 impl Pass {
     /// From the input to the output.
-    fn forward(s: Sizes, w: &[f32]) -> Self {
+    fn forward(s: Sizes) -> Self {
         let from = Images {
             channels: s.channels,
             height: s.height,
@@ -170,15 +169,17 @@ impl Pass {
             pad_rows: s.padding,
             pad_columns: s.padding,
         };
-        Self::new(s, from, s.outputs, (s.out_height, s.out_width), |o, c, t| {
-            w[(o * s.channels + c) * s.kernel_height * s.kernel_width + t]
-        })
+        Self::new(s, from, s.outputs, (s.out_height, s.out_width))
     }
 
-    /// From the output's gradient to the input's: the filters turned by half a turn, from outputs
-    /// to channels.
-    fn backward(s: Sizes, w: &[f32]) -> Self {
-        let taps = s.kernel_height * s.kernel_width;
+    /// The weights of [`Self::forward`].
+    fn weights_forward(&self, w: &[f32]) -> Vec<f32> {
+        let taps = self.taps.rows * self.taps.columns;
+        self.packed(|o, c, t| w[(o * self.from.channels + c) * taps + t])
+    }
+
+    /// From the output's gradient to the input's.
+    fn backward(s: Sizes) -> Self {
         let from = Images {
             channels: s.outputs,
             height: s.out_height,
@@ -186,9 +187,14 @@ impl Pass {
             pad_rows: s.kernel_height - 1 - s.padding,
             pad_columns: s.kernel_width - 1 - s.padding,
         };
-        Self::new(s, from, s.channels, (s.height, s.width), |c, o, t| {
-            w[(o * s.channels + c) * taps + taps - 1 - t]
-        })
+        Self::new(s, from, s.channels, (s.height, s.width))
+    }
+
+    /// The weights of [`Self::backward`]: the filters turned by half a turn, from outputs to
+    /// channels.
+    fn weights_backward(&self, w: &[f32]) -> Vec<f32> {
+        let taps = self.taps.rows * self.taps.columns;
+        self.packed(|c, o, t| w[(o * self.outputs + c) * taps + taps - 1 - t])
     }
 
     fn new(
@@ -196,21 +202,28 @@ impl Pass {
         from: Images,
         outputs: usize,
         (out_height, out_width): (usize, usize),
-        weight: impl Fn(usize, usize, usize) -> f32,
     ) -> Self {
         let taps = Taps { rows: s.kernel_height, columns: s.kernel_width, stride: from.stride() };
         let block = output_block(outputs, lanes());
-        let count = taps.rows * taps.columns;
-        let mut weights = vec![0.0; outputs.div_ceil(block) * block * from.channels * count];
-        for o in 0..outputs {
-            for c in 0..from.channels {
+        Self { from, taps, outputs, out_height, out_width, block }
+    }
+
+    /// Weights in the order of [`Correlate`], from `weight(output, channel, tap)`.
+    fn packed(&self, weight: impl Fn(usize, usize, usize) -> f32) -> Vec<f32> {
+        let (block, channels) = (self.block, self.from.channels);
+        let count = self.taps.rows * self.taps.columns;
+        let mut packed = vec![0.0; self.outputs.div_ceil(block) * block * channels * count];
+        for (first, packed) in packed.chunks_exact_mut(channels * count * block).enumerate() {
+            for c in 0..channels {
                 for t in 0..count {
-                    let place = ((o / block) * from.channels + c) * count + t;
-                    weights[place * block + o % block] = weight(o, c, t);
+                    let place = &mut packed[(c * count + t) * block..][..block];
+                    for (o, place) in (first * block..self.outputs).zip(place) {
+                        *place = weight(o, c, t);
+                    }
                 }
             }
         }
-        Self { from, taps, outputs, out_height, out_width, block, weights }
+        packed
     }
 
     /// The places of outputs in lines of some images: image by image, if that leaves out much of
@@ -235,8 +248,14 @@ impl Pass {
         (GROUP / (self.from.channels.max(self.outputs) * self.from.span())).clamp(1, 64)
     }
 
-    /// Correlates lines and copies what belongs to outputs into `images`.
-    fn run(&self, lines: &[f32], length: usize, scratch: &mut Vec<f32>, images: &mut [f32]) {
+    /// Correlates lines with packed weights and copies what belongs to outputs into `images`.
+    fn run(
+        &self,
+        (lines, length): (&[f32], usize),
+        weights: &[f32],
+        scratch: &mut Vec<f32>,
+        images: &mut [f32],
+    ) {
         let lines = &lines[self.from.lead() - self.from.reached()..];
         let out = self.outputs * self.out_height * self.out_width;
         let count = images.len() / out;
@@ -245,7 +264,7 @@ impl Pass {
         let scratch = sized(scratch, outputs * y_length);
         pulp::Arch::new().dispatch(Correlate {
             x: Lines { values: lines, count: self.from.channels, length },
-            weights: &self.weights,
+            weights,
             taps: self.taps,
             outputs,
             block: self.block,
@@ -295,7 +314,8 @@ fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
 }
 
 pub(super) fn forward(s: Sizes, x: &[f32], w: &[f32]) -> Buffer<f32> {
-    let pass = Pass::forward(s, w);
+    let pass = Pass::forward(s);
+    let weights = pass.weights_forward(w);
     let out = s.outputs * s.pixels();
     let group = pass.group();
     let mut y = Buffer::scratch(s.batch * out);
@@ -305,7 +325,7 @@ pub(super) fn forward(s: Sizes, x: &[f32], w: &[f32]) -> Buffer<f32> {
             let length = pass.from.line(x.len() / s.image(), pass.taps);
             let lines = sized(&mut work.x, pass.lines(length));
             pass.from.spread(x, lines, length, pass.from.steps());
-            pass.run(lines, length, &mut work.y, y);
+            pass.run((lines, length), &weights, &mut work.y, y);
         });
     });
     y
@@ -316,7 +336,8 @@ pub(super) fn backward(
     (x, w, g): (&[f32], &[f32], &[f32]),
     (want_dx, want_dw): (bool, bool),
 ) -> Gradients<f32> {
-    let (back, forth) = (Pass::backward(s, w), Pass::forward(s, w));
+    let (back, forth) = (Pass::backward(s), Pass::forward(s));
+    let weights = if want_dx { back.weights_backward(w) } else { Vec::new() };
     let (image, out) = (s.image(), s.outputs * s.pixels());
     let per_task = images_per_task(s);
     let mut dx = Buffer::scratch(if want_dx { s.batch * image } else { 0 });
@@ -343,7 +364,8 @@ pub(super) fn backward(
                     if !(want_dw && share_lines(&forth, &back)) {
                         back.from.spread(g, lines, length, back.from.steps());
                     }
-                    back.run(lines, length, &mut work.y, &mut dx[i * group * image..][..x.len()]);
+                    let dx = &mut dx[i * group * image..][..x.len()];
+                    back.run((lines, length), &weights, &mut work.y, dx);
                 }
             }
         });
