@@ -11,7 +11,9 @@
 //! it to zeros, computes no gradient that no variable needs, and gets its memory from a pool.
 
 mod arithmetic;
+mod array;
 mod buffer;
+mod element;
 mod graph;
 mod reduce;
 mod shape;
@@ -20,74 +22,14 @@ mod var;
 
 use std::sync::Arc;
 
+pub use array::Array;
 pub use buffer::{Buffer, LocalPool, Pool};
+pub use element::{DType, Element, Values};
 pub use graph::{GradStore, without_gradients};
 pub use shape::Shape;
 pub use var::Var;
 
 use crate::{Error, Result};
-
-/// The type of a tensor's elements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DType {
-    /// Single precision: what training runs in.
-    F32,
-    /// Double precision: what checks run in.
-    F64,
-    /// Labels and counters; no arithmetic.
-    U32,
-}
-
-/// The values of a tensor.
-#[derive(Clone)]
-pub enum Values {
-    /// Single precision.
-    F32(Arc<Buffer<f32>>),
-    /// Double precision.
-    F64(Arc<Buffer<f64>>),
-    /// Unsigned integers.
-    U32(Arc<Buffer<u32>>),
-}
-
-/// What a tensor may hold: `f32`, `f64`, `u32`.
-pub trait Element: Copy + Default + Send + Sync + std::fmt::Debug + 'static {
-    /// Its name.
-    const DTYPE: DType;
-    /// Values as they lie in a tensor.
-    fn into_values(buffer: Buffer<Self>) -> Values;
-    /// The buffer, if it is of this type.
-    fn buffer(values: &Values) -> Option<&Arc<Buffer<Self>>>;
-    /// The buffer itself, if it is of this type.
-    fn into_buffer(values: Values) -> Option<Arc<Buffer<Self>>>;
-    /// Where threads keep free buffers of this type.
-    fn pool() -> &'static LocalPool<Self>;
-}
-
-macro_rules! element {
-    ($t:ty, $variant:ident) => {
-        impl Element for $t {
-            const DTYPE: DType = DType::$variant;
-            fn into_values(buffer: Buffer<Self>) -> Values {
-                Values::$variant(Arc::new(buffer))
-            }
-            fn buffer(values: &Values) -> Option<&Arc<Buffer<Self>>> {
-                if let Values::$variant(buffer) = values { Some(buffer) } else { None }
-            }
-            fn into_buffer(values: Values) -> Option<Arc<Buffer<Self>>> {
-                if let Values::$variant(buffer) = values { Some(buffer) } else { None }
-            }
-            fn pool() -> &'static LocalPool<Self> {
-                thread_local! {
-                    static POOL: std::cell::RefCell<Pool<$t>> = std::cell::RefCell::default();
-                }
-                &POOL
-            }
-        }
-    };
-}
-element!(f32, F32);
-element!(f64, F64);
-element!(u32, U32);
 
 /// An array of numbers with its place in the gradient graph. Clones share both.
 #[derive(Clone)]
@@ -427,58 +369,5 @@ impl std::fmt::Debug for Tensor {
             Values::U32(v) => write!(f, "{:?}", &v[start..end])?,
         }
         if n > 8 { write!(f, " and {} more", n - 8) } else { Ok(()) }
-    }
-}
-
-/// Numbers, and arrays of arrays of them, as [`Tensor::new`] takes them.
-pub trait Array {
-    /// The type of the numbers.
-    type Item: Element;
-    /// The sizes, outermost first.
-    fn shape(&self) -> Vec<usize>;
-    /// Appends the numbers in row-major order.
-    fn collect_into(&self, values: &mut Vec<Self::Item>);
-}
-
-macro_rules! scalar_array {
-    ($($t:ty),*) => {$(
-        impl Array for $t {
-            type Item = $t;
-            fn shape(&self) -> Vec<usize> { Vec::new() }
-            fn collect_into(&self, values: &mut Vec<$t>) { values.push(*self); }
-        }
-    )*};
-}
-scalar_array!(f32, f64, u32);
-
-impl<A: Array, const N: usize> Array for [A; N] {
-    type Item = A::Item;
-    fn shape(&self) -> Vec<usize> {
-        let inner = self.first().map(Array::shape).unwrap_or_default();
-        std::iter::once(N).chain(inner).collect()
-    }
-    fn collect_into(&self, values: &mut Vec<A::Item>) {
-        self.iter().for_each(|a| a.collect_into(values));
-    }
-}
-
-impl<A: Array> Array for &[A] {
-    type Item = A::Item;
-    fn shape(&self) -> Vec<usize> {
-        let inner = self.first().map(Array::shape).unwrap_or_default();
-        std::iter::once(self.len()).chain(inner).collect()
-    }
-    fn collect_into(&self, values: &mut Vec<A::Item>) {
-        self.iter().for_each(|a| a.collect_into(values));
-    }
-}
-
-impl<A: Array + ?Sized> Array for &A {
-    type Item = A::Item;
-    fn shape(&self) -> Vec<usize> {
-        (**self).shape()
-    }
-    fn collect_into(&self, values: &mut Vec<A::Item>) {
-        (**self).collect_into(values);
     }
 }
