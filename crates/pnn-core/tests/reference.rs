@@ -63,7 +63,8 @@ fn draw(seed: &Seed, name: &str, shape: &[usize], dtype: DType) -> Tensor {
 }
 
 /// Whole numbers of at most 3 in magnitude. Sums of fewer than 2^24 / 9 of their products are exact
-/// in f32, in any order.
+/// in f32, in any order; so are those of Winograd's filtering (quarters, of at most 144 each) below
+/// 2^24 / 4 / 144.
 fn draw_whole(seed: &Seed, name: &str, shape: &[usize]) -> Tensor {
     let u = seed.child(name).tensor(rand_distr::StandardUniform, shape, DType::F64).unwrap();
     build(values(&u).into_iter().map(|u| (u * 7.0).floor() - 3.0).collect(), shape)
@@ -99,6 +100,8 @@ fn convolutions_of_networks() {
         (65, 1, 6, 28, 5, 2),
         (67, 6, 16, 14, 5, 0),
         (9, 16, 33, 17, 3, 1),
+        (131, 8, 8, 9, 3, 1),
+        (5, 16, 16, 70, 3, 1),
         (131, 3, 8, 9, 3, 1),
         (3, 64, 24, 8, 3, 1),
         (70, 2, 5, 12, 1, 0),
@@ -148,6 +151,27 @@ proptest! {
     #[test]
     fn direct_convolutions(s in direct_conv_sizes(70, 20), seed in seed()) {
         compare_precisions(s, &seed);
+    }
+
+    /// By Winograd's filtering: several blocks of channels, tiles that are not whole.
+    #[test]
+    fn filtered_convolutions(
+        (batch, channels, outputs) in (1..=40usize, 8..=40usize, 8..=40usize),
+        (height, width, padding) in (1..=11usize, 1..=11usize, 0..=2usize),
+        seed in seed(),
+    ) {
+        let least = 3 - 2 * padding.min(1);
+        let sizes = ConvSizes {
+            batch,
+            channels,
+            outputs,
+            height: height.max(least),
+            width: width.max(least),
+            kernel_height: 3,
+            kernel_width: 3,
+            geometry: ConvGeometry { stride: 1, padding },
+        };
+        compare_precisions(sizes, &seed);
     }
 
     /// Small ones, where all is edge.

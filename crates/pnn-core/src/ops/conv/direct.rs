@@ -8,9 +8,9 @@
 
 use rayon::prelude::*;
 
-use super::im2col::total;
 use super::kernels::{CopyRows, Correlate, Lines, Products, Runs, SLACK, Taps, output_block};
-use super::{Gradients, Sizes, images_per_task};
+use super::scratch::{CACHE_LINE, Scratch};
+use super::{Gradients, Sizes, by_tasks};
 use crate::tensor::Buffer;
 
 /// Values in the lines of a group, about: what a core's second cache holds with ease.
@@ -253,7 +253,7 @@ impl Pass {
         &self,
         (lines, length): (&[f32], usize),
         weights: &[f32],
-        scratch: &mut Vec<f32>,
+        scratch: &mut Scratch,
         images: &mut [f32],
     ) {
         let lines = &lines[self.from.lead() - self.from.reached()..];
@@ -261,7 +261,7 @@ impl Pass {
         let count = images.len() / out;
         let outputs = self.outputs.div_ceil(self.block) * self.block;
         let y_length = (count * self.from.span() + SLACK).next_multiple_of(CACHE_LINE);
-        let scratch = sized(scratch, outputs * y_length);
+        let scratch = scratch.get(outputs * y_length);
         pulp::Arch::new().dispatch(Correlate {
             x: Lines { values: lines, count: self.from.channels, length },
             weights,
@@ -289,28 +289,16 @@ fn lanes() -> usize {
     pulp::Arch::new().dispatch(Lanes)
 }
 
-/// Memory of one thread, kept from call to call.
+/// Memory of one thread.
 #[derive(Default)]
 struct Workspace {
-    x: Vec<f32>,
-    g: Vec<f32>,
-    y: Vec<f32>,
+    x: Scratch,
+    g: Scratch,
+    y: Scratch,
 }
 
 thread_local! {
     static WORKSPACE: std::cell::RefCell<Workspace> = std::cell::RefCell::default();
-}
-
-/// Values that fill one cache line (and one vector of AVX-512).
-const CACHE_LINE: usize = 16;
-
-/// `length` values that begin at a cache line. They are what was there before.
-fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
-    if buffer.len() < length + CACHE_LINE {
-        buffer.resize(length + CACHE_LINE, 0.0);
-    }
-    let start = buffer.as_ptr().align_offset(CACHE_LINE * size_of::<f32>()).min(CACHE_LINE);
-    &mut buffer[start..start + length]
 }
 
 pub(super) fn forward(s: Sizes, x: &[f32], w: &[f32]) -> Buffer<f32> {
@@ -323,7 +311,7 @@ pub(super) fn forward(s: Sizes, x: &[f32], w: &[f32]) -> Buffer<f32> {
     groups.for_each(|(y, x)| {
         WORKSPACE.with_borrow_mut(|work| {
             let length = pass.from.line(x.len() / s.image(), pass.taps);
-            let lines = sized(&mut work.x, pass.lines(length));
+            let lines = work.x.get(pass.lines(length));
             pass.from.spread(x, lines, length, pass.from.steps());
             pass.run((lines, length), &weights, &mut work.y, y);
         });
@@ -334,34 +322,22 @@ pub(super) fn forward(s: Sizes, x: &[f32], w: &[f32]) -> Buffer<f32> {
 pub(super) fn backward(
     s: Sizes,
     (x, w, g): (&[f32], &[f32], &[f32]),
-    (want_dx, want_dw): (bool, bool),
+    wanted: (bool, bool),
 ) -> Gradients<f32> {
     let (back, forth) = (Pass::backward(s), Pass::forward(s));
-    let weights = if want_dx { back.weights_backward(w) } else { Vec::new() };
+    let weights = if wanted.0 { back.weights_backward(w) } else { Vec::new() };
     let (image, out) = (s.image(), s.outputs * s.pixels());
-    let per_task = images_per_task(s);
-    let mut dx = Buffer::scratch(if want_dx { s.batch * image } else { 0 });
-    let mut partial: Vec<Buffer<f32>> = (0..s.batch.div_ceil(per_task))
-        .map(|_| Buffer::zeros(if want_dw { s.outputs * s.taps() } else { 0 }))
-        .collect();
-    let pieces: Vec<Option<&mut [f32]>> = if want_dx {
-        dx.chunks_mut(per_task * image).map(Some).collect()
-    } else {
-        partial.iter().map(|_| None).collect()
-    };
-    let inputs = x.par_chunks(per_task * image).zip(g.par_chunks(per_task * out));
-    let tasks = partial.par_iter_mut().zip(pieces).zip(inputs);
     let group = forth.group().min(back.group());
-    tasks.for_each(|((dw, mut dx), (x, g))| {
+    by_tasks(s, (x, g), wanted, |x, g, mut dx, mut dw| {
         WORKSPACE.with_borrow_mut(|work| {
             for (i, (x, g)) in x.chunks(group * image).zip(g.chunks(group * out)).enumerate() {
-                if want_dw {
+                if let Some(dw) = dw.as_deref_mut() {
                     weight_gradient(&forth, &back, (x, g), work, dw);
                 }
                 if let Some(dx) = dx.as_deref_mut() {
                     let length = back.from.line(g.len() / out, back.taps);
-                    let lines = sized(&mut work.g, back.lines(length));
-                    if !(want_dw && share_lines(&forth, &back)) {
+                    let lines = work.g.get(back.lines(length));
+                    if !(dw.is_some() && share_lines(&forth, &back)) {
                         back.from.spread(g, lines, length, back.from.steps());
                     }
                     let dx = &mut dx[i * group * image..][..x.len()];
@@ -369,9 +345,7 @@ pub(super) fn backward(
                 }
             }
         });
-    });
-    let length = s.outputs * s.taps();
-    (want_dx.then_some(dx), want_dw.then(|| total(length, &partial)))
+    })
 }
 
 /// Whether the gradient's lines for the weights' gradient serve for the input's too: the padding
@@ -390,7 +364,7 @@ fn weight_gradient(
 ) {
     let images = x.len() / forth.from.values();
     let (length, span) = (forth.from.line(images, forth.taps), forth.from.span());
-    let lines = sized(&mut work.x, forth.lines(length));
+    let lines = work.x.get(forth.lines(length));
     forth.from.spread(x, lines, length, forth.from.steps());
     // The gradient lies where the forward pass has its outputs.
     let g_length = if share_lines(forth, back) {
@@ -398,7 +372,7 @@ fn weight_gradient(
     } else {
         (back.from.lead() + images * span + SLACK).next_multiple_of(CACHE_LINE)
     };
-    let g_lines = sized(&mut work.g, back.lines(g_length));
+    let g_lines = work.g.get(back.lines(g_length));
     let lead = back.from.lead();
     back.from.spread(g, g_lines, g_length, (lead, forth.from.stride(), span));
     pulp::Arch::new().dispatch(Products {

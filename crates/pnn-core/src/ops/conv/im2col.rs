@@ -4,7 +4,8 @@ use rayon::prelude::*;
 
 use super::super::gemm::{Matrix, gemm};
 use super::super::real::Real;
-use super::{Gradients, Sizes, images_per_task};
+use super::super::simd::multiversion;
+use super::{Gradients, Sizes, by_tasks, images_per_task};
 use crate::tensor::Buffer;
 
 impl Sizes {
@@ -46,8 +47,7 @@ impl Sizes {
                 if stride == 1 {
                     row.copy_from_slice(&image[start..start + row.len()]);
                 } else {
-                    let values = image[start..].iter().step_by(stride);
-                    row.iter_mut().zip(values).for_each(|(value, x)| *value = *x);
+                    copy_strided(&image[start..], stride, row);
                 }
             });
         }
@@ -69,6 +69,19 @@ impl Sizes {
     /// Images whose matrices are multiplied together: products of few columns are slow.
     fn group(&self) -> usize {
         (256 / self.pixels().max(1)).clamp(1, images_per_task(*self))
+    }
+}
+
+multiversion! {
+    /// Copies every `stride`-th value.
+    fn copy_strided[T: Real](from: &[T], stride: usize, to: &mut [T]) {
+        let pairs = from.as_chunks::<2>().0;
+        // A constant distance is what compilers make vectors of.
+        if stride == 2 && pairs.len() >= to.len() {
+            to.iter_mut().zip(pairs).for_each(|(to, pair)| *to = pair[0]);
+        } else {
+            to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from);
+        }
     }
 }
 
@@ -105,24 +118,15 @@ pub(super) fn forward<T: Real>(s: Sizes, x: &[T], w: &[T]) -> Buffer<T> {
 
 pub(super) fn backward<T: Real>(
     s: Sizes,
-    (x, w, grad): (&[T], &[T], &[T]),
-    (want_dx, want_dw): (bool, bool),
+    (x, w, g): (&[T], &[T], &[T]),
+    wanted: (bool, bool),
 ) -> Gradients<T> {
     let (taps, pixels, image, group) = (s.taps(), s.pixels(), s.image(), s.group());
     let out = s.outputs * pixels;
-    let per_task = images_per_task(s);
-    let mut dx = Buffer::zeros(if want_dx { s.batch * image } else { 0 });
-    let mut partial: Vec<Buffer<T>> = (0..s.batch.div_ceil(per_task))
-        .map(|_| Buffer::zeros(if want_dw { s.outputs * taps } else { 0 }))
-        .collect();
-    let pieces: Vec<Option<&mut [T]>> = if want_dx {
-        dx.chunks_mut(per_task * image).map(Some).collect()
-    } else {
-        partial.iter().map(|_| None).collect()
-    };
-    let inputs = x.par_chunks(per_task * image).zip(grad.par_chunks(per_task * out));
-    let tasks = partial.par_iter_mut().zip(pieces).zip(inputs);
-    tasks.for_each(|((dw, mut dx), (x, g))| {
+    by_tasks(s, (x, g), wanted, |x, g, mut dx, mut dw| {
+        if let Some(dx) = dx.as_deref_mut() {
+            dx.fill(T::default());
+        }
         for (i, (x, g)) in x.chunks(group * image).zip(g.chunks(group * out)).enumerate() {
             let images = x.len() / image;
             let places = images * pixels;
@@ -132,7 +136,7 @@ pub(super) fn backward<T: Real>(
             }
             let g = Matrix::row_major(if images == 1 { g } else { &lines }, places);
             let mut columns = Buffer::<T>::scratch(taps * places);
-            if want_dw {
+            if let Some(dw) = dw.as_deref_mut() {
                 s.gather(x, &mut columns);
                 let columns = Matrix::row_major(&columns, places).transposed();
                 gemm(s.outputs, taps, places, g, columns, dw, true);
@@ -143,15 +147,5 @@ pub(super) fn backward<T: Real>(
                 s.scatter(&columns, &mut dx[i * group * image..][..x.len()]);
             }
         }
-    });
-    (want_dx.then_some(dx), want_dw.then(|| total(s.outputs * taps, &partial)))
-}
-
-/// The sum of what the tasks found, in their order.
-pub(super) fn total<T: Real>(length: usize, partial: &[Buffer<T>]) -> Buffer<T> {
-    let mut sum = Buffer::zeros(length);
-    for part in partial {
-        sum.iter_mut().zip(part.iter()).for_each(|(sum, part)| *sum += *part);
-    }
-    sum
+    })
 }

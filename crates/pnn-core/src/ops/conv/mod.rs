@@ -1,9 +1,16 @@
 //! Two-dimensional convolution (cross-correlation, as in every framework): direct where the stride
 //! is 1, else by im2col and GEMM.
 
+mod channels_last;
 mod direct;
 mod im2col;
 mod kernels;
+mod product;
+mod scratch;
+mod tiles;
+mod winograd;
+
+use rayon::prelude::*;
 
 use super::real::{Real, dispatch};
 use crate::tensor::Buffer;
@@ -74,6 +81,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, geometry: ConvGeometry) -> Result<Ten
 
 fn forward<T: Real>(s: Sizes, x: &[T], w: &[T]) -> Buffer<T> {
     match (T::as_f32(x), T::as_f32(w)) {
+        (Some(x), Some(w)) if winograd::fits(s) => T::from_f32(winograd::forward(s, x, w)),
         (Some(x), Some(w)) if direct::fits(s) => T::from_f32(direct::forward(s, x, w)),
         _ => im2col::forward(s, x, w),
     }
@@ -89,6 +97,10 @@ fn backward<T: Real>(
     wanted: (bool, bool),
 ) -> Gradients<T> {
     match (T::as_f32(x), T::as_f32(w), T::as_f32(g)) {
+        (Some(x), Some(w), Some(g)) if winograd::fits(s) => {
+            let (dx, dw) = winograd::backward(s, (x, w, g), wanted);
+            (dx.map(T::from_f32), dw.map(T::from_f32))
+        }
         (Some(x), Some(w), Some(g)) if direct::fits(s) => {
             let (dx, dw) = direct::backward(s, (x, w, g), wanted);
             (dx.map(T::from_f32), dw.map(T::from_f32))
@@ -102,6 +114,39 @@ fn backward<T: Real>(
 fn images_per_task(s: Sizes) -> usize {
     let tasks = if s.outputs * s.taps() <= 1 << 16 { 16 } else { 8 };
     s.batch.div_ceil(tasks).max(1)
+}
+
+/// Gradients of input and weight, each if wanted, from pieces of a batch: `task(x, g, dx, dw)` sets
+/// the input's gradient of some images and adds the weight's to `dw`.
+fn by_tasks<T: Real>(
+    s: Sizes,
+    (x, g): (&[T], &[T]),
+    (want_dx, want_dw): (bool, bool),
+    task: impl Fn(&[T], &[T], Option<&mut [T]>, Option<&mut [T]>) + Sync,
+) -> Gradients<T> {
+    let (image, out, per_task) = (s.image(), s.outputs * s.pixels(), images_per_task(s));
+    let length = s.outputs * s.taps();
+    let mut dx = want_dx.then(|| Buffer::scratch(s.batch * image));
+    let tasks = s.batch.div_ceil(per_task);
+    let mut partial: Vec<Buffer<T>> =
+        (0..if want_dw { tasks } else { 0 }).map(|_| Buffer::zeros(length)).collect();
+    let mut pieces = dx.iter_mut().flat_map(|dx| dx.chunks_mut(per_task * image));
+    let mut sums = partial.iter_mut();
+    let wanted: Vec<_> = (0..tasks).map(|_| (pieces.next(), sums.next())).collect();
+    let inputs = x.par_chunks(per_task * image).zip(g.par_chunks(per_task * out));
+    wanted.into_par_iter().zip(inputs).for_each(|((dx, dw), (x, g))| {
+        task(x, g, dx, dw.map(|dw| &mut dw[..]));
+    });
+    (dx, want_dw.then(|| total(length, &partial)))
+}
+
+/// The sum of what the tasks found, in their order.
+fn total<T: Real>(length: usize, partial: &[Buffer<T>]) -> Buffer<T> {
+    let mut sum = Buffer::zeros(length);
+    for part in partial {
+        sum.iter_mut().zip(part.iter()).for_each(|(sum, part)| *sum += *part);
+    }
+    sum
 }
 
 /// All sizes of one convolution.
