@@ -1,7 +1,9 @@
 //! The experiments of the workspace are valid, and wrong ones are refused with file, line and range.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::schema::{Method, TunedOn};
 use super::{Catalogue, Experiment, Profile, default_folder, parse};
 
 fn profile_text() -> String {
@@ -44,15 +46,27 @@ fn the_controlled_profile_is_level() {
         assert!(methods.contains_key(key), "no {key}");
     }
     let bp = &methods["bp"];
-    for method in methods.values() {
+    let rates = |method: &Method| {
+        let rates = method.tune.iter().map(|s| s["optimizer.adam.rate"].to_bits());
+        rates.collect::<BTreeSet<_>>()
+    };
+    let common: BTreeSet<_> = [0.001, 0.003, 0.01].map(f64::to_bits).into();
+    for (key, method) in methods {
         assert_eq!(method.recipe.train, bp.recipe.train);
         assert_eq!(method.recipe.optimizer, bp.recipe.optimizer);
         assert_eq!(method.recipe.epochs, bp.recipe.epochs);
         assert_eq!(method.recipe.batch_size, bp.recipe.batch_size);
         assert_eq!(method.tune.len(), 6);
-        // The rate is a part of every tuning, so that no method has it to itself.
-        let rates = method.tune.iter().map(|s| s["optimizer.adam.rate"].to_bits());
-        assert!(rates.collect::<std::collections::BTreeSet<_>>().len() >= 2);
+        // The rates are a part of every tuning, so that no method has one to itself. Those without
+        // a strength have more of them.
+        if matches!(key.as_str(), "bp" | "bp-blind") {
+            assert!(rates(method).is_superset(&common));
+        } else {
+            assert_eq!(rates(method), common, "{key}");
+        }
+        // What knows nothing about the chip is tuned so.
+        let clean = matches!(method.tuned_on, TunedOn::Clean);
+        assert_eq!(clean, key.ends_with("-blind"), "{key}");
     }
 }
 
@@ -170,8 +184,8 @@ fn the_knowledge_matrix_refuses_what_has_no_place_in_it() {
         ("chips = 20\n", "", "chips is None"),
         ("nat-drift = \"drift\"", "nat-drift = \"rain\"", "no kind \"rain\""),
         ("nat-weight = \"weight\"\n", "", "\"nat-weight\" is neither"),
-        ("rivals = [\"bp\"]\n", "", "rivals has 0 methods"),
-        ("rivals = [\"bp\"]", "rivals = [\"sam\"]", "\"bp\" is neither"),
+        ("rivals = [\"bp-blind\"]\n", "", "rivals has 0 methods"),
+        ("rivals = [\"bp-blind\"]", "rivals = [\"sam-blind\"]", "\"bp-blind\" is neither"),
         ("label = \"5 bits\"", "label = \"6 bits\"", "two strengths labelled \"6 bits\""),
     ] {
         let error = check(from, to).unwrap_err();
