@@ -4,6 +4,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use pnn_benches::{F32, Work, bench, count, or_stop, variable};
 use pnn_core::loss::cross_entropy;
+use pnn_core::ops::Tail;
 use pnn_core::{Deviations, PhysicalLayer, Tensor, ops};
 use pnn_devices::mrr::MrrLinear;
 
@@ -31,6 +32,12 @@ fn batch_norm(criterion: &mut Criterion) {
         let n = count(&shape);
         bench(&mut group, id, &operands, work(n, n, n), |t| {
             ops::batch_norm(&t[0], &t[1], &t[2], 1e-5).map(|(y, _)| y)
+        });
+        // What LeNet-5 runs: batch-norm, rectifier and pooling in one.
+        let fused = format!("{id}-relu-pool");
+        bench(&mut group, &fused, &operands, work(n, n / 4, n), |t| {
+            let tail = Tail::ReluMaxPool2;
+            ops::batch_norm_fused(&t[0], &t[1], &t[2], 1e-5, None, &tail).map(|(y, _)| y)
         });
     }
 }

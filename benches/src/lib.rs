@@ -8,11 +8,15 @@ use rand_distr::StandardUniform;
 /// Bytes of one number.
 pub const F32: u64 = 4;
 
-/// A trainable tensor of numbers in [0, 1) that depend on its name alone.
+/// A trainable tensor of numbers in [0, 1) that depend on its name alone. The first one starts the
+/// threads: one, or as many as `RAYON_NUM_THREADS` says.
 ///
 /// # Errors
 /// If memory cannot be allocated.
 pub fn variable(name: &str, shape: &[usize]) -> Result<Var> {
+    static THREADS: std::sync::Once = std::sync::Once::new();
+    let count = usize::from(std::env::var_os("RAYON_NUM_THREADS").is_none());
+    THREADS.call_once(|| or_stop("threads", pnn_core::use_threads(count)));
     let seed = Seed::new(0).child("benches").child(name);
     Ok(Var::new(&seed.tensor(StandardUniform, shape, DType::F32)?))
 }

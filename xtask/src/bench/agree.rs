@@ -119,18 +119,21 @@ fn agree_correct(ours: &[f64], peer: &[f64]) -> std::result::Result<String, Stri
     if ours.len() != peer.len() || ours.is_empty() {
         return Err(format!("we have {} chips, the peer {}", ours.len(), peer.len()));
     }
-    let differences = ours.iter().zip(peer).map(|(a, b)| (a - b).abs());
-    let worst = differences.fold(0.0, f64::max);
-    if worst <= CORRECT_TOLERANCE {
-        let low = ours.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = ours.iter().copied().fold(0.0, f64::max);
-        let chips = ours.len();
-        Ok(format!("correct answers of {chips} chips, {low} to {high}, to {worst} images"))
-    } else {
-        Err(format!(
-            "correct answers of a chip differ by {worst} images, allowed is {CORRECT_TOLERANCE}"
-        ))
+    let pairs = || ours.iter().zip(peer).enumerate();
+    let apart = |(_, (a, b)): &(usize, (&f64, &f64))| (*a - *b).abs();
+    if let Some((chip, (own, other))) =
+        pairs().find(|pair| apart(pair).is_nan() || apart(pair) > CORRECT_TOLERANCE)
+    {
+        return Err(format!(
+            "disagrees with ours: on chip {chip} we have {own} correct answers, the peer {other}; they may \
+             differ by {CORRECT_TOLERANCE}"
+        ));
     }
+    let worst = pairs().map(|pair| apart(&pair)).fold(0.0, f64::max);
+    let low = ours.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = ours.iter().copied().fold(0.0, f64::max);
+    let chips = ours.len();
+    Ok(format!("correct answers of {chips} chips, {low} to {high}, to {worst} images"))
 }
 
 #[cfg(test)]
@@ -171,6 +174,7 @@ mod tests {
         let of = |correct: &[f64]| Numbers::Correct(correct.to_vec());
         assert!(agree(&of(&[9000.0, 100.0]), &of(&[9000.0, 101.0]), 1e-3).is_ok());
         assert!(agree(&of(&[9000.0, 100.0]), &of(&[9000.0, 110.0]), 1e-3).is_err());
+        assert!(agree(&of(&[9000.0, f64::NAN]), &of(&[9000.0, 110.0]), 1e-3).is_err());
         assert!(agree(&of(&[9000.0]), &of(&[9000.0, 110.0]), 1e-3).is_err());
     }
 }

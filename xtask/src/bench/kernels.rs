@@ -27,7 +27,7 @@ pub(super) fn table(folder: &Path) -> Result<String> {
     let roof = |id: &str| {
         benches.iter().find(|b| b.group == "roof" && b.id == id).ok_or_else(|| {
             Error::Usage(format!(
-                "no bench roof/{id} under {}; run `RAYON_NUM_THREADS=1 cargo bench --package pnn-benches`",
+                "no bench roof/{id} under {}; run `cargo bench --package pnn-benches`",
                 folder.display()
             ))
         })
@@ -51,15 +51,19 @@ pub(super) fn table(folder: &Path) -> Result<String> {
         } else {
             "-".to_owned()
         };
+        // Above the roof of memory is what fits into a cache.
+        let share = match 100.0 * best / bench.seconds {
+            share if share > 100.0 => "cached".to_owned(),
+            share => format!("{share:.0} %"),
+        };
         text.push_str(&format!(
-            "| {}/{} | {:.1} | {rate} | {:.1} | {} | {:.1} | {:.0} % |\n",
+            "| {}/{} | {:.1} | {rate} | {:.1} | {} | {:.1} | {share} |\n",
             bench.group,
             bench.id,
             1e6 * bench.seconds,
             bench.bytes / bench.seconds / 1e9,
             if work > memory { "arithmetic" } else { "memory" },
             1e6 * best,
-            100.0 * best / bench.seconds
         ));
     }
     Ok(text)
@@ -67,6 +71,11 @@ pub(super) fn table(folder: &Path) -> Result<String> {
 
 /// Finds the newest measurement of every bench under a folder, sorted by name.
 fn collect(folder: &Path, benches: &mut Vec<Bench>) -> Result<()> {
+    if !folder.is_dir() {
+        let path = folder.to_owned();
+        let reason = "no such folder; run `cargo bench --package pnn-benches`".into();
+        return Err(Error::File { path, reason });
+    }
     let io = |source| Error::Io { path: folder.to_owned(), source };
     let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
         .map_err(io)?
@@ -92,16 +101,29 @@ fn read(folder: &Path) -> Result<Bench> {
             .map_err(|e| Error::Usage(format!("{}: {e}", folder.join(name).display())))
     };
     let (benchmark, estimates) = (json("benchmark.json")?, json("estimates.json")?);
-    let text = |key: &str| benchmark[key].as_str().unwrap_or_default().to_owned();
+    let missing = |what: &str| {
+        let path = folder.join("benchmark.json");
+        Error::File { path, reason: format!("no {what}; run the benches again") }
+    };
+    let text = |key: &str| benchmark[key].as_str().map(str::to_owned).ok_or_else(|| missing(key));
     let throughput = &benchmark["throughput"];
     let both = &throughput["ElementsAndBytes"];
     let number = |value: &Value| value.as_f64();
+    let nanoseconds = number(&estimates["median"]["point_estimate"]);
+    let (elements, bytes) = (
+        number(&both["elements"]).or(number(&throughput["Elements"])),
+        number(&both["bytes"]).or(number(&throughput["Bytes"])),
+    );
+    if elements.is_none() && bytes.is_none() {
+        return Err(missing("throughput"));
+    }
     Ok(Bench {
-        group: text("group_id"),
-        id: text("function_id"),
-        seconds: 1e-9 * number(&estimates["median"]["point_estimate"]).unwrap_or(f64::NAN),
-        elements: number(&both["elements"]).or(number(&throughput["Elements"])).unwrap_or(0.0),
-        bytes: number(&both["bytes"]).or(number(&throughput["Bytes"])).unwrap_or(0.0),
+        group: text("group_id")?,
+        id: text("function_id")?,
+        seconds: 1e-9 * nanoseconds.ok_or_else(|| missing("median"))?,
+        // The roofs have one of the two.
+        elements: elements.unwrap_or(0.0),
+        bytes: bytes.unwrap_or(0.0),
     })
 }
 
@@ -144,7 +166,12 @@ mod tests {
     #[test]
     fn without_roofs_the_command_to_run_is_named() {
         let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "relu", "b/forward", "null", 40.0);
+        assert!(table(folder.path()).unwrap_err().to_string().contains("no throughput"));
+        let folder = tempfile::tempdir().unwrap();
         let error = table(folder.path()).unwrap_err().to_string();
+        let nowhere = table(&folder.path().join("a")).unwrap_err().to_string();
+        assert!(nowhere.contains("cargo bench --package pnn-benches"), "{nowhere}");
         assert!(error.contains("cargo bench --package pnn-benches"), "{error}");
     }
 }

@@ -137,19 +137,23 @@ fn measure(
     let mut not_run = Vec::new();
     for variant in peer::VARIANTS {
         if let Err(error) = peer.prepare(workload, &file, variant) {
-            eprintln!("{}: {variant} cannot run: {error}", workload.id);
-            not_run.push((variant.to_owned(), error.to_string()));
+            let reason = format!("it cannot run: {error}");
+            eprintln!("{}: {variant} is left out: {reason}", workload.id);
+            not_run.push((variant.to_owned(), reason));
             continue;
         }
-        let got = peer.check(variant, &folder.join("gradients.safetensors"))?;
-        match agree::agree(&expected, &got, workload.network.gradient_tolerance()) {
+        let tolerance = workload.network.gradient_tolerance();
+        let agreed = peer
+            .check(variant, &folder.join("gradients.safetensors"))
+            .map_err(|e| e.to_string())
+            .and_then(|got| agree::agree(&expected, &got, tolerance));
+        match agreed {
             Ok(worst) => {
                 eprintln!("{}: {variant} agrees with ours ({worst})", workload.id);
                 variants.push(variant.to_owned());
             }
             Err(reason) => {
-                let reason = format!("disagrees with ours: {reason}");
-                eprintln!("{}: {variant} is left out: it {reason}", workload.id);
+                eprintln!("{}: {variant} is left out: {reason}", workload.id);
                 not_run.push((variant.to_owned(), reason));
             }
         }

@@ -28,15 +28,15 @@ pub(super) struct Row {
     id: String,
     /// Median over rounds of milliseconds an iteration.
     ours_ms: f64,
-    /// The same of the fastest variant of the peer.
-    peer_ms: f64,
-    /// `ours_ms / peer_ms`.
+    /// The same of the rival: the fastest variant of the peer, or our own plain step.
+    rival_ms: f64,
+    /// Median over rounds of ours over the rival's.
     ratio: f64,
     /// Interquartile range of the ratios of single rounds.
     spread: f64,
     ratio_min: f64,
     ratio_max: f64,
-    peer_variant: String,
+    rival: String,
     /// Median of each variant.
     variants_ms: BTreeMap<String, f64>,
     rounds: usize,
@@ -45,7 +45,7 @@ pub(super) struct Row {
     target: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     strive_for: Option<f64>,
-    /// Variants that could not run, and why.
+    /// Variants that could not run or disagree, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) not_run: Vec<(String, String)>,
 }
@@ -58,19 +58,19 @@ impl Row {
         };
         let medians = rivals.iter().zip(others).map(|(name, times)| (name, times, median(times)));
         let fastest = medians.clone().min_by(|a, b| a.2.total_cmp(&b.2));
-        let Some((variant, times, peer_ms)) = fastest else {
+        let Some((variant, times, rival_ms)) = fastest else {
             return Err(Error::Usage(format!("{}: no rival was timed", workload.id)));
         };
         let Ratio { ratio, spread, range } = Ratio::new(ours, times);
         Ok(Self {
             id: workload.id.to_owned(),
             ours_ms: median(ours),
-            peer_ms,
+            rival_ms,
             ratio,
             spread,
             ratio_min: range.0,
             ratio_max: range.1,
-            peer_variant: variant.clone(),
+            rival: variant.clone(),
             variants_ms: medians.map(|(name, _, ms)| (name.clone(), ms)).collect(),
             rounds: ours.len(),
             iterations: workload.iterations,
@@ -88,6 +88,12 @@ impl Report {
 
     /// Writes the JSON, and the table beside it.
     pub(super) fn write(&self, path: &Path) -> Result<()> {
+        if path.extension().is_some_and(|extension| extension == "md") {
+            let path = path.display();
+            return Err(Error::Usage(format!(
+                "--json {path}: the table is written to that name; give one that ends in .json"
+            )));
+        }
         let json = serde_json::to_string_pretty(self).map_err(|e| Error::Usage(e.to_string()))?;
         write_atomic(path, json.as_bytes())?;
         Ok(write_atomic(&path.with_extension("md"), self.to_markdown().as_bytes())?)
@@ -95,7 +101,7 @@ impl Report {
 
     pub(super) fn to_markdown(&self) -> String {
         let mut text = String::from(
-            "| workload | ours, ms | peer, ms | fastest variant | ratio | spread | min..max | at most | strive for |\n\
+            "| workload | ours, ms | rival, ms | rival | ratio | spread | min..max | at most | strive for |\n\
              |---|---:|---:|---|---:|---:|---:|---:|---:|\n",
         );
         let optional = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v}"));
@@ -104,8 +110,8 @@ impl Report {
                 "| {} | {:.3} | {:.3} | {} | {:.2} | {:.2} | {:.2}..{:.2} | {} | {} |\n",
                 row.id,
                 row.ours_ms,
-                row.peer_ms,
-                row.peer_variant,
+                row.rival_ms,
+                row.rival,
                 row.ratio,
                 row.spread,
                 row.ratio_min,
@@ -115,8 +121,9 @@ impl Report {
             ));
         }
         text.push_str(&format!(
-            "\nMedians over interleaved rounds of milliseconds an iteration, {} threads a side; ratio is ours over the \
-             fastest variant, spread the interquartile range of the ratios of single rounds.\n\n",
+            "\nMedians over interleaved rounds of milliseconds an iteration, {} threads a side. The rival is the \
+             peer's fastest variant or our own plain step; the ratio is the median of the rounds' ratios of ours to it, \
+             the spread their interquartile range.\n\n",
             self.threads
         ));
         for (key, value) in &self.machine {
@@ -124,7 +131,7 @@ impl Report {
         }
         for row in &self.workloads {
             for (variant, reason) in &row.not_run {
-                text.push_str(&format!("- {}: {variant} could not run: {reason}\n", row.id));
+                text.push_str(&format!("- {}: {variant} is left out: {reason}\n", row.id));
             }
         }
         for (id, reason) in &self.not_run {
@@ -154,15 +161,15 @@ mod tests {
     fn a_row_compares_with_the_fastest_variant() {
         let workload = super::super::workload::all().remove(0);
         let rivals = ["eager".to_owned(), "compile".to_owned()];
-        let timings = vec![vec![1.0, 2.0, 3.0], vec![5.0, 5.0, 5.0], vec![4.0, 4.0, 9.0]];
+        let timings = vec![vec![1.0, 2.0, 6.0], vec![5.0, 5.0, 5.0], vec![4.0, 4.0, 9.0]];
         let mut report = Report::new(Map::new(), 2);
         report.workloads.push(Row::new(&workload, &rivals, &timings).unwrap());
         report.not_run.insert("other".into(), "no compiler".into());
         let json = serde_json::to_value(&report).unwrap();
         let row = &json["workloads"][0];
-        assert_eq!((row["ours_ms"].as_f64(), row["peer_ms"].as_f64()), (Some(2.0), Some(4.0)));
+        assert_eq!((row["ours_ms"].as_f64(), row["rival_ms"].as_f64()), (Some(2.0), Some(4.0)));
         assert_eq!((row["ratio"].as_f64(), row["target"].as_f64()), (Some(0.5), Some(0.8)));
-        assert_eq!(row["peer_variant"], "compile");
+        assert_eq!(row["rival"], "compile");
         assert_eq!(json["threads"], 2);
         let table = report.to_markdown();
         assert!(table.contains("| lenet5-mrr-b64 | 2.000 | 4.000 | compile | 0.50 |"), "{table}");

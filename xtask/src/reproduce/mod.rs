@@ -77,6 +77,7 @@ const PLANNED: [(&str, &str); 9] = [
 ];
 
 pub(crate) fn run(args: &Args) -> Result<bool> {
+    provenance::commit();
     let folder = args.experiments.clone().unwrap_or_else(config::default_folder);
     let catalogue = Catalogue::load(&folder)?;
     if args.list {
@@ -202,9 +203,9 @@ fn report(
         eprintln!("{id}: analysing");
         match analysis::analyse(id, experiment, plan, context) {
             Ok(Outcome { section, verdict, words, json }) => {
-                eprintln!("{id}: {}: {words}", verdict.words());
+                eprintln!("{id}: {}. {words}", verdict.words());
                 report = report.summary(format!(
-                    "**{}** {}: {words}",
+                    "**{}**: {}. {words}",
                     experiment.title,
                     verdict.words()
                 ));

@@ -46,7 +46,14 @@ fn git(args: &[&str]) -> Option<String> {
     (output.status.success()).then(|| text.trim().to_owned())
 }
 
+/// The commit of this program, as it was when first asked: a run of hours must not pass as what is
+/// checked out meanwhile.
 pub(crate) fn commit() -> String {
+    static COMMIT: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    COMMIT.get_or_init(ask_for_commit).clone()
+}
+
+fn ask_for_commit() -> String {
     let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else {
         return "unknown (not in a git checkout)".into();
     };

@@ -11,6 +11,8 @@ pub enum Verdict {
     HoldsInPart,
     /// It does not hold.
     DoesNotHold,
+    /// The data do not tell.
+    Undecided,
     /// It was not tested.
     NotTested,
 }
@@ -23,6 +25,7 @@ impl Verdict {
             Self::Holds => "holds",
             Self::HoldsInPart => "holds in part",
             Self::DoesNotHold => "does not hold",
+            Self::Undecided => "undecided",
             Self::NotTested => "not tested",
         }
     }
@@ -32,7 +35,7 @@ impl Verdict {
             Self::Holds => "holds",
             Self::HoldsInPart => "part",
             Self::DoesNotHold => "fails",
-            Self::NotTested => "untested",
+            Self::Undecided | Self::NotTested => "untested",
         }
     }
 }

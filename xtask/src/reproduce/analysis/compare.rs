@@ -1,46 +1,76 @@
 //! Accuracies of seeds and chips with their intervals, and differences of methods on the same ones.
+//!
+//! All networks of a comparison see the same test images. An interval over seeds says how much other
+//! trainings would differ on these images.
 
+use pnn_eval::Interval;
 use pnn_eval::interval::{paired_differences, student_t, wilson};
-use pnn_eval::{Interval, Verdict};
 
 use crate::error::Result;
 
 const LEVEL: f64 = 0.95;
 
-/// What an interval is made over, from the accuracies in percent of each seed's chips: the means
-/// of the seeds, or with one seed its chips.
-pub(super) fn samples(seeds: &[Vec<f64>]) -> Vec<f64> {
-    match seeds {
-        [one] => one.clone(),
-        _ => seeds.iter().map(|chips| chips.iter().sum::<f64>() / chips.len() as f64).collect(),
-    }
+/// The mean of each seed's chips.
+pub(super) fn means(seeds: &[Vec<f64>]) -> Vec<f64> {
+    seeds.iter().map(|chips| chips.iter().sum::<f64>() / chips.len() as f64).collect()
 }
 
-/// The accuracy (a fraction) of a method from that of each seed in percent, by Student's t; with one
-/// value the interval is Wilson's over its images, and says nothing about other seeds.
+/// The accuracy (a fraction) of a method from that of each seed in percent: Student's t, but no
+/// narrower than Wilson's interval of the mean over the images, which all seeds share. With one
+/// seed it is the latter, and says nothing about other seeds.
 pub(super) fn over_seeds(percent: &[f64], images: u64) -> Result<Interval> {
-    if let [one] = percent {
-        return wilson_of(*one, images);
+    let mean = percent.iter().sum::<f64>() / percent.len() as f64;
+    let of_images = wilson_of(mean, images)?;
+    if percent.len() == 1 {
+        return Ok(of_images);
     }
-    let mut interval = student_t(percent, LEVEL)?.scaled(0.01);
     // An accuracy is no less than 0 and no more than 1, whatever Student's t says.
-    interval.low = interval.low.max(0.0);
-    interval.high = interval.high.min(1.0);
-    Ok(interval)
+    let interval = widened(student_t(percent, LEVEL)?.scaled(0.01), of_images);
+    Ok(Interval { low: interval.low.max(0.0), high: interval.high.min(1.0), ..interval })
 }
 
-/// How much more accurate (a fraction) one method is than another on the same seeds or chips: by
-/// Student's t of the paired differences. With one value each it is Newcombe's interval over the
-/// images (Stat. Med. 17, 873, 1998, method 10), which says nothing about other seeds.
+/// [`over_seeds`] of the means of chips; with one seed over its chips.
+pub(super) fn over_chips(seeds: &[Vec<f64>], images: u64) -> Result<Interval> {
+    match seeds {
+        [one] => over_seeds(one, images),
+        _ => over_seeds(&means(seeds), images),
+    }
+}
+
+/// How much more accurate (a fraction) one method is than another on the same seeds: Student's t of
+/// the paired differences. With one seed it is Newcombe's interval over the images, as if the two
+/// had seen different ones: too wide, and it says nothing about other seeds.
 pub(super) fn difference(a: &[f64], b: &[f64], images: u64) -> Result<Interval> {
-    let ([one], [other]) = (a, b) else {
-        return Ok(paired_differences(a, b, LEVEL)?.scaled(0.01));
-    };
-    let (a, b) = (wilson_of(*one, images)?, wilson_of(*other, images)?);
+    match (a, b) {
+        ([one], [other]) => Ok(newcombe(wilson_of(*one, images)?, wilson_of(*other, images)?)),
+        _ => Ok(paired_differences(a, b, LEVEL)?.scaled(0.01)),
+    }
+}
+
+/// [`difference`] of the means of chips; with one seed it is over its chips and the images,
+/// whichever is wider.
+pub(super) fn chips_difference(a: &[Vec<f64>], b: &[Vec<f64>], images: u64) -> Result<Interval> {
+    let of_means = difference(&means(a), &means(b), images)?;
+    match (a, b) {
+        ([one], [other]) if one.len() > 1 => {
+            let of_chips = paired_differences(one, other, LEVEL)?.scaled(0.01);
+            Ok(widened(of_chips, of_means))
+        }
+        _ => Ok(of_means),
+    }
+}
+
+/// Newcombe's interval of a difference of proportions (Stat. Med. 17, 873, 1998, method 10) from
+/// Wilson's of each.
+fn newcombe(a: Interval, b: Interval) -> Interval {
     let estimate = a.estimate - b.estimate;
     let low = estimate - (a.estimate - a.low).hypot(b.high - b.estimate);
     let high = estimate + (a.high - a.estimate).hypot(b.estimate - b.low);
-    Ok(Interval { estimate, low, high, ..a })
+    Interval { estimate, low, high, ..a }
+}
+
+fn widened(interval: Interval, by: Interval) -> Interval {
+    Interval { low: interval.low.min(by.low), high: interval.high.max(by.high), ..interval }
 }
 
 fn wilson_of(percent: f64, images: u64) -> Result<Interval> {
@@ -60,59 +90,57 @@ pub(super) fn points(interval: &Interval) -> String {
     format!("{estimate:+.1} points [{low:+.1}, {high:+.1}]")
 }
 
-/// One verdict from several, with what was said for each.
-pub(super) fn combine(judged: Vec<(Verdict, String)>) -> (Verdict, String) {
-    let all = |verdict| judged.iter().all(|(v, _)| *v == verdict);
-    let verdict = if judged.is_empty() || all(Verdict::NotTested) {
-        Verdict::NotTested
-    } else if all(Verdict::Holds) {
-        Verdict::Holds
-    } else if all(Verdict::DoesNotHold) {
-        Verdict::DoesNotHold
-    } else {
-        Verdict::HoldsInPart
-    };
-    let words: Vec<String> =
-        judged.into_iter().map(|(v, words)| format!("{words} (**{}**)", v.words())).collect();
-    (verdict, format!("{}.", words.join("; ")))
+/// What the intervals of a report are, in a sentence or two.
+pub(super) fn about_intervals(seeds: usize) -> &'static str {
+    match seeds {
+        1 => {
+            "Intervals are at 95 %, over the test images (Wilson's; for a difference Newcombe's, as if the two had seen \
+             different images) and, where there are several, chips. There is one seed: they say nothing about other \
+             trainings."
+        }
+        _ => {
+            "Intervals are at 95 %, Student's t over seeds, of paired differences where methods are compared: how much other \
+             trainings would differ on these very images and chips. Those of accuracies are no narrower than Wilson's over the \
+             images."
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn verdicts_combine() {
-        use Verdict::{DoesNotHold, Holds, HoldsInPart, NotTested};
-        let of = |verdicts: &[Verdict]| {
-            combine(verdicts.iter().map(|v| (*v, String::new())).collect()).0
-        };
-        assert_eq!(of(&[Holds, Holds]), Holds);
-        assert_eq!(of(&[Holds, DoesNotHold]), HoldsInPart);
-        assert_eq!(of(&[DoesNotHold, DoesNotHold]), DoesNotHold);
-        assert_eq!(of(&[]), NotTested);
-    }
-
     /// Newcombe (1998), table II, case (a): 56/70 - 48/80, method 10: 0.0524 to 0.3339.
     #[test]
     fn one_seed_gives_newcombes_interval() {
         let (a, b) = (wilson(56, 70, 0.95).unwrap(), wilson(48, 80, 0.95).unwrap());
-        let low = 0.2 - (a.estimate - a.low).hypot(b.high - b.estimate);
-        let high = 0.2 + (a.high - a.estimate).hypot(b.estimate - b.low);
-        assert!((low - 0.0524).abs() < 5e-5 && (high - 0.3339).abs() < 5e-5, "{low} {high}");
-        let got = difference(&[80.0], &[60.0], 1000).unwrap();
-        assert!((got.estimate - 0.2).abs() < 1e-12 && got.low < 0.2 && got.high > 0.2);
-        assert!(got.low > 0.15 && got.high < 0.25, "{got}");
+        let got = newcombe(a, b);
+        assert!((got.estimate - 0.2).abs() < 1e-12, "{got}");
+        assert!((got.low - 0.0524).abs() < 5e-5 && (got.high - 0.3339).abs() < 5e-5, "{got}");
+        let (a, b) = (wilson(800, 1000, 0.95).unwrap(), wilson(600, 1000, 0.95).unwrap());
+        assert_eq!(difference(&[80.0], &[60.0], 1000).unwrap(), newcombe(a, b));
     }
 
     #[test]
-    fn seeds_are_paired_and_chips_are_where_there_is_one_seed() {
+    fn seeds_are_paired() {
         let (a, b) = ([90.0, 50.0, 70.0], [89.0, 48.9, 69.2]);
         let gain = difference(&a, &b, 1000).unwrap();
         assert!(gain.low > 0.0 && (gain.estimate - 0.0096667).abs() < 1e-6, "{gain}");
         assert!(over_seeds(&a, 1000).unwrap().low < over_seeds(&b, 1000).unwrap().high);
         assert!(difference(&a, &b[..2], 1000).is_err());
-        assert_eq!(samples(&[vec![1.0, 2.0, 6.0]]), [1.0, 2.0, 6.0]);
-        assert_eq!(samples(&[vec![1.0, 2.0, 6.0], vec![4.0]]), [3.0, 4.0]);
+    }
+
+    #[test]
+    fn seeds_that_agree_are_as_uncertain_as_their_images() {
+        let three = over_seeds(&[100.0; 3], 100).unwrap();
+        assert!((three.low - 0.9630).abs() < 1e-4 && three.high == 1.0, "{three}");
+        // One network on four chips that agree: no better known than its images allow.
+        let (a, b) = (vec![vec![98.0, 97.9, 98.1, 98.0]], vec![vec![98.3, 98.2, 98.4, 98.3]]);
+        let over = chips_difference(&a, &b, 1000).unwrap();
+        assert!((over.estimate + 0.003).abs() < 1e-9 && over.low < -0.01 && over.high > 0.005);
+        assert!(over_chips(&a, 1000).unwrap().low < 0.975);
+        let seeds = [vec![1.0, 2.0, 6.0], vec![4.0]];
+        assert_eq!(means(&seeds), [3.0, 4.0]);
+        assert_eq!(chips_difference(&seeds, &seeds, 1000).unwrap().estimate, 0.0);
     }
 }

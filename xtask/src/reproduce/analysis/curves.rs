@@ -3,7 +3,8 @@
 use pnn_eval::plot::{Axis, LineSeries, line_chart};
 use pnn_eval::{Cell, Column, Interval, Table, Verdict};
 
-use super::compare::{difference, over_seeds, percent, points};
+use super::compare::{about_intervals, difference, over_seeds, percent, points};
+use super::judged::Judged;
 use super::{Context, Findings};
 use crate::error::Result;
 use crate::reproduce::config::{Curves, Plan};
@@ -98,8 +99,10 @@ pub(super) fn analyse(spec: &Curves, plan: &Plan, context: &Context<'_>) -> Resu
     let (Some(method), Some(baseline)) = (finals.get(&spec.method), finals.get(&spec.baseline))
     else {
         return Ok(Findings {
-            verdict: Verdict::NotTested,
-            words: "One of the two methods to compare was left out.".into(),
+            judged: Judged::once(
+                Verdict::NotTested,
+                "One of the two methods to compare was left out.",
+            ),
             paragraphs: Vec::new(),
             figures,
             tables: vec![table],
@@ -109,18 +112,19 @@ pub(super) fn analyse(spec: &Curves, plan: &Plan, context: &Context<'_>) -> Resu
     let lost = difference(&baseline.1, &method.1, images)?;
     let verdict = judge(&lost, spec.tolerance);
     let words = format!(
-        "{} ends at {}, {} at {} clean (running statistics), a loss of {}; up to {} count as none{}.",
+        "{} ends at {}, {} at {} clean (running statistics), a loss of {}; up to {} count as none.",
         context.label(&spec.method),
         percent(&method.0),
         context.label(&spec.baseline),
         percent(&baseline.0),
         points(&lost),
         spec.tolerance,
-        if verdict == Verdict::HoldsInPart { ", so this is undecided" } else { "" },
     );
     let sources: Vec<_> = spec.paper.iter().map(|p| p.source.as_str()).collect();
-    let paragraphs = sources.first().map(|s| format!("Paper's curves: {s}.")).into_iter().collect();
-    Ok(Findings { verdict, words, paragraphs, figures, tables: vec![table], details: Vec::new() })
+    let mut paragraphs = vec![about_intervals(context.profile.seeds.len()).to_owned()];
+    paragraphs.extend(sources.first().map(|s| format!("Paper's curves: {s}.")));
+    let judged = Judged::once(verdict, words);
+    Ok(Findings { judged, paragraphs, figures, tables: vec![table], details: Vec::new() })
 }
 
 /// The whole interval of what is lost must lie within the tolerance; if it lies beyond it, the
@@ -131,7 +135,7 @@ fn judge(lost: &Interval, tolerance: f64) -> Verdict {
     } else if 100.0 * lost.low > tolerance {
         Verdict::DoesNotHold
     } else {
-        Verdict::HoldsInPart
+        Verdict::Undecided
     }
 }
 
@@ -144,7 +148,7 @@ mod tests {
         let lost = |percents: &[f64], of: &[f64]| difference(of, percents, 10_000).unwrap();
         let bp = [98.8, 98.7, 98.9];
         assert_eq!(judge(&lost(&[98.7, 98.6, 98.9], &bp), 0.5), Verdict::Holds);
-        assert_eq!(judge(&lost(&[98.8, 97.0, 98.9], &bp), 0.5), Verdict::HoldsInPart);
+        assert_eq!(judge(&lost(&[98.8, 97.0, 98.9], &bp), 0.5), Verdict::Undecided);
         assert_eq!(judge(&lost(&[96.8, 96.6, 96.9], &bp), 0.5), Verdict::DoesNotHold);
     }
 }

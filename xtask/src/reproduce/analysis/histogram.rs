@@ -7,6 +7,7 @@ use pnn_devices::mrr::{Lorentzian, TransferFunction};
 use pnn_eval::plot::{Axis, Histogram as Steps, bin_edges, histogram_chart};
 use pnn_eval::{Cell, Column, Table, Verdict};
 
+use super::judged::Judged;
 use super::{Context, Findings};
 use crate::error::Result;
 use crate::reproduce::config::{Histogram, Plan};
@@ -67,12 +68,12 @@ pub(super) fn analyse(spec: &Histogram, plan: &Plan, context: &Context<'_>) -> R
             &histograms,
         )?,
         format!(
-            "Bins of {} mA; resonance is at 4 mA, the steepest slope at {:.3} mA.",
-            spec.bin_milliamp,
+            "Bins of {:.4} mA; resonance is at 4 mA, the steepest slope at {:.3} mA.",
+            (high - low) / bins as f64,
             4.0 - ring.half_width_nm() / 3f64.sqrt()
         ),
     )];
-    let (verdict, words) = match (mean_slopes.get(&spec.method), mean_slopes.get(&spec.baseline)) {
+    let judged = match (mean_slopes.get(&spec.method), mean_slopes.get(&spec.baseline)) {
         (Some(method), Some(baseline)) => {
             let (verdict, less) = judge(method, baseline)?;
             let mean = |slopes: &[f64]| slopes.iter().sum::<f64>() / slopes.len() as f64;
@@ -83,13 +84,12 @@ pub(super) fn analyse(spec: &Histogram, plan: &Plan, context: &Context<'_>) -> R
                 mean(baseline),
                 context.label(&spec.baseline),
             );
-            (verdict, words)
+            Judged::once(verdict, words)
         }
-        _ => (Verdict::NotTested, "One of the two methods to compare was left out.".into()),
+        _ => Judged::once(Verdict::NotTested, "One of the two methods to compare was left out."),
     };
     Ok(Findings {
-        verdict,
-        words,
+        judged,
         paragraphs: Vec::new(),
         figures,
         tables: vec![table],
@@ -98,11 +98,11 @@ pub(super) fn analyse(spec: &Histogram, plan: &Plan, context: &Context<'_>) -> R
 }
 
 /// Whether the mean slope of each seed is smaller than the baseline's, in a paired comparison over
-/// seeds; one seed has no spread and can decide in part only.
+/// seeds; one seed has no spread and decides nothing.
 fn judge(method: &[f64], baseline: &[f64]) -> Result<(Verdict, String)> {
     if let ([method], [baseline]) = (method, baseline) {
-        let verdict = if method < baseline { Verdict::HoldsInPart } else { Verdict::DoesNotHold };
-        return Ok((verdict, format!("{:+.2} on one seed, no interval", method - baseline)));
+        let words = format!("{:+.2} on one seed, no interval", method - baseline);
+        return Ok((Verdict::Undecided, words));
     }
     let less = paired_differences(method, baseline, 0.95)?;
     let verdict = if less.high < 0.0 {
@@ -110,7 +110,7 @@ fn judge(method: &[f64], baseline: &[f64]) -> Result<(Verdict, String)> {
     } else if less.low > 0.0 {
         Verdict::DoesNotHold
     } else {
-        Verdict::HoldsInPart
+        Verdict::Undecided
     };
     Ok((verdict, format!("{less:.2} apart, paired over {} seeds", method.len())))
 }
@@ -136,9 +136,9 @@ mod tests {
     fn smaller_slopes_must_show_in_every_pair() {
         let bp = [6.5, 6.7, 6.6];
         assert_eq!(judge(&[3.7, 3.8, 3.6], &bp).unwrap().0, Verdict::Holds);
-        assert_eq!(judge(&[3.7, 3.8, 9.6], &bp).unwrap().0, Verdict::HoldsInPart);
+        assert_eq!(judge(&[3.7, 3.8, 9.6], &bp).unwrap().0, Verdict::Undecided);
         assert_eq!(judge(&[7.7, 7.8, 7.6], &bp).unwrap().0, Verdict::DoesNotHold);
         let (verdict, words) = judge(&[3.7], &[6.5]).unwrap();
-        assert!(verdict == Verdict::HoldsInPart && words.contains("no interval"), "{words}");
+        assert!(verdict == Verdict::Undecided && words.contains("no interval"), "{words}");
     }
 }

@@ -1,11 +1,12 @@
 //! What an experiment makes of the trained networks: a section of the report, its numbers as JSON,
-//! and a verdict on the paper's claim.
+//! and a verdict on its claim.
 
 mod compare;
 mod curves;
 mod drift;
 mod gap;
 mod histogram;
+mod judged;
 mod knowledge;
 mod sensitivity;
 
@@ -19,6 +20,7 @@ use super::config::{Analysis, Experiment, Plan, Profile, View};
 use super::data::Data;
 use super::training::{Trained, Training, Trainings};
 use crate::error::{Error, Result};
+use judged::Judged;
 
 pub(super) use sensitivity::variants;
 
@@ -41,8 +43,7 @@ pub(super) struct Outcome {
 
 /// The content of an analysis, before it is written down.
 struct Findings {
-    verdict: Verdict,
-    words: String,
+    judged: Judged,
     paragraphs: Vec<String>,
     figures: Vec<(Svg, String)>,
     tables: Vec<Table>,
@@ -55,6 +56,7 @@ pub(super) fn analyse(
     plan: &Plan,
     context: &Context<'_>,
 ) -> Result<Outcome> {
+    let (plan, lost) = &without_diverged(experiment, plan, context);
     let findings = match &experiment.analysis {
         Analysis::Curves(spec) => curves::analyse(spec, plan, context)?,
         Analysis::Histogram(spec) => histogram::analyse(spec, plan, context)?,
@@ -63,7 +65,7 @@ pub(super) fn analyse(
         Analysis::Knowledge(spec) => knowledge::analyse(spec, plan, context)?,
         Analysis::Gap(spec) => gap::analyse(spec, plan, context)?,
     };
-    let Findings { verdict, words, paragraphs, figures, tables, details } = findings;
+    let Findings { judged, paragraphs, figures, tables, details } = findings;
     let folder = context.out.join(id);
     let mut json = Vec::new();
     for (number, table) in tables.iter().chain(&details).enumerate() {
@@ -80,9 +82,12 @@ pub(super) fn analyse(
         svg.write(folder.join(format!("figure-{}.svg", number + 1)))?;
     }
     let mut section = Section::new(&experiment.title)
-        .paragraph(format!("*The paper's claim:* {}", experiment.claim))
-        .verdict(verdict, &words);
-    for paragraph in paragraphs {
+        .paragraph(format!("*Claim under test:* {}", experiment.claim))
+        .verdict(judged.verdict, &judged.headline);
+    if let Some(table) = judged.table()? {
+        section = section.table(table);
+    }
+    for paragraph in lost.iter().cloned().chain(paragraphs) {
         section = section.paragraph(paragraph);
     }
     for (svg, caption) in figures {
@@ -102,11 +107,34 @@ pub(super) fn analyse(
     section = section.details("Configuration", config);
     let json = serde_json::json!({
         "claim": experiment.claim,
-        "verdict": verdict.words(),
-        "words": words,
+        "verdict": judged.verdict.words(),
+        "words": judged.headline,
+        "cases": judged.json(),
+        "left_out": lost,
         "tables": json,
     });
-    Ok(Outcome { section, verdict, words, json })
+    Ok(Outcome { section, verdict: judged.verdict, words: judged.headline, json })
+}
+
+/// The plan without methods of which a training diverged, and what is said about those. In an
+/// analysis of one method it is itself the finding.
+fn without_diverged(
+    experiment: &Experiment,
+    plan: &Plan,
+    context: &Context<'_>,
+) -> (Plan, Vec<String>) {
+    let mut plan = plan.clone();
+    let mut lost = Vec::new();
+    if !matches!(experiment.analysis, Analysis::Sensitivity(_)) {
+        plan.methods.retain(|key| {
+            let reason = context.divergence(key);
+            lost.extend(
+                reason.map(|reason| format!("**{}** is left out: {reason}.", context.label(key))),
+            );
+            reason.is_none()
+        });
+    }
+    (plan, lost)
 }
 
 impl Context<'_> {
@@ -122,10 +150,13 @@ impl Context<'_> {
         self.profile.seeds.iter().map(of_seed).collect()
     }
 
-    /// Whether a training of the method diverged.
-    fn diverged(&self, key: &str) -> bool {
+    /// How a training of the method diverged, if one did.
+    fn divergence(&self, key: &str) -> Option<&str> {
         let of_seed = |seed: &u64| self.trainings.get(&(key.to_owned(), *seed));
-        self.profile.seeds.iter().filter_map(of_seed).any(|t| matches!(t, Training::Diverged(_)))
+        self.profile.seeds.iter().filter_map(of_seed).find_map(|training| match training {
+            Training::Diverged(reason) => Some(reason.as_str()),
+            _ => None,
+        })
     }
 
     fn label(&self, key: &str) -> String {

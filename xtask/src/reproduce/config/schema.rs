@@ -86,7 +86,7 @@ impl TunedOn {
 pub(crate) struct Experiment {
     /// Heading.
     pub(crate) title: String,
-    /// What the paper claims, in words.
+    /// What is tested: a claim of the paper, or one that its claims rest on.
     pub(crate) claim: String,
     /// What is measured.
     pub(crate) analysis: Analysis,

@@ -39,12 +39,13 @@ pub(super) fn figure(
 ) -> Result<(pnn_eval::Svg, String)> {
     let mut order: Vec<usize> = (0..spec.kelvin.len()).collect();
     order.sort_by(|a, b| spec.kelvin[*a].total_cmp(&spec.kelvin[*b]));
-    let mut series = Vec::new();
+    let (mut series, mut dashed) = (Vec::new(), "");
     for curve in curves {
         let points = order.iter().map(|i| (spec.kelvin[*i], curve.accuracy[*i].scaled(100.0)));
         let line = LineSeries::from_intervals(&curve.label, points);
         series.push(match curve.key.strip_suffix(" published") {
             Some(key) => {
+                dashed = " Dashed: the paper's.";
                 let own = curves.iter().find(|c| c.key == key).map_or("", |c| c.label.as_str());
                 line.reference_of(own)
             }
@@ -57,6 +58,7 @@ pub(super) fn figure(
             paper.kelvin.iter().copied().zip(paper.accuracy.iter().copied()).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         series.push(LineSeries::new(&paper.label, points).reference_of(&own.label));
+        dashed = " Dashed: the paper's.";
     }
     let svg = line_chart(
         &view.name,
@@ -67,7 +69,7 @@ pub(super) fn figure(
     Ok((
         svg,
         format!(
-            "Accuracy against temperature; batch-norm uses {}. Bands: 95 %. Dashed: the paper's.",
+            "Accuracy against temperature; batch-norm uses {}. Bands: 95 %.{dashed}",
             view.batch_norm
         ),
     ))
@@ -88,6 +90,22 @@ pub(in crate::reproduce::analysis) fn table_of(
         table.push(row)?;
     }
     Ok(table)
+}
+
+/// Where the paper's numbers come from, each source once.
+pub(super) fn sources(spec: &Drift) -> Option<String> {
+    let mut by_source: Vec<(&str, Vec<&str>)> = Vec::new();
+    for paper in &spec.paper {
+        match by_source.iter_mut().find(|(source, _)| *source == paper.source) {
+            Some((_, labels)) => labels.push(&paper.label),
+            None => by_source.push((&paper.source, vec![&paper.label])),
+        }
+    }
+    let sources: Vec<String> = by_source
+        .into_iter()
+        .map(|(source, labels)| format!("{}: {source}", labels.join("; ")))
+        .collect();
+    (!sources.is_empty()).then(|| format!("Paper's numbers. {}.", sources.join(". ")))
 }
 
 /// Whether a number of the paper can stand beside a view: simulated ones used batch statistics.

@@ -5,7 +5,8 @@ use pnn_eval::{Cell, Column, Interval, Table, Verdict};
 
 use super::{Deployment, Row};
 use crate::error::Result;
-use crate::reproduce::analysis::compare::{difference, points, samples};
+use crate::reproduce::analysis::compare::{chips_difference, points};
+use crate::reproduce::analysis::judged::Case;
 use crate::reproduce::config::{Knowledge, View};
 
 /// One sharpness-aware row against the others under one deployment.
@@ -31,10 +32,8 @@ pub(super) fn contrasts(
     for method in rows.iter().filter(|row| spec.sharp.contains(&row.key)) {
         for (number, deployment) in deployments.iter().enumerate() {
             let Some(kind) = deployment.kind else { continue };
-            let minus = |row: &Row| {
-                let (own, other) = (&method.cells[number], &row.cells[number]);
-                difference(&samples(own), &samples(other), images)
-            };
+            let minus =
+                |row: &Row| chips_difference(&method.cells[number], &row.cells[number], images);
             let knowers =
                 rows.iter().filter(|r| !r.sharp).filter_map(|r| Some((r, r.knows.as_deref()?)));
             let (same, other): (Vec<_>, Vec<_>) = knowers.partition(|(_, knows)| *knows == kind);
@@ -115,13 +114,13 @@ impl Count {
 }
 
 /// A verdict for each sharpness-aware row in a view.
-pub(super) fn verdicts(view: &View, contrasts: &[Contrast]) -> Vec<(Verdict, String)> {
+pub(super) fn verdicts(view: &View, contrasts: &[Contrast]) -> Vec<Case> {
     let mut methods: Vec<&str> = contrasts.iter().map(|c| c.method.as_str()).collect();
     methods.dedup();
     let of = |method: &&str| {
         let own: Vec<_> = contrasts.iter().filter(|c| c.method == *method).collect();
         let (verdict, words) = verdict(&own);
-        (verdict, format!("{}: {method} {words}", view.name))
+        Case { place: format!("{}, {method}", view.name), verdict, words }
     };
     methods.iter().map(of).collect()
 }
@@ -134,13 +133,13 @@ fn verdict(own: &[&Contrast]) -> (Verdict, String) {
     let knower: Vec<&Interval> = own.iter().filter_map(|c| c.knower.as_ref()).collect();
     let under_knower = Count::of(knower.iter().copied());
     let mean = knower.iter().map(|i| i.estimate).sum::<f64>() / knower.len() as f64;
-    let mut words = format!("against {baseline} is {}", over_baseline.words());
+    let mut words = format!("against {baseline} {}", over_baseline.words());
     if over_others.all > 0 {
         words += &format!("; against training on another perturbation {}", over_others.words());
     }
     if let Some(least) = knower.iter().min_by(|a, b| a.estimate.total_cmp(&b.estimate)) {
         words += &format!(
-            "; against training on this very one {}, {:+.1} points on average, at the least {}",
+            "; against training on this very one {}, {:+.1} points on average, at worst {}",
             under_knower.words(),
             100.0 * mean,
             points(least)
@@ -215,7 +214,8 @@ mod tests {
             batch_norm: pnn_eval::BatchNormMode::Running,
             images: None,
         };
-        verdicts(&view, &contrasts).remove(0)
+        let case = verdicts(&view, &contrasts).remove(0);
+        (case.verdict, case.words)
     }
 
     #[test]
@@ -223,7 +223,7 @@ mod tests {
         // BP, knows drift, knows weight noise, SAM.
         let (verdict, words) = verdict_of([40.0, 90.0, 50.0, 60.0], [40.0, 50.0, 90.0, 60.0]);
         assert_eq!(verdict, Verdict::Holds, "{words}");
-        assert!(words.contains("against BP is better in 2 of 2 cells, worse in 0"), "{words}");
+        assert!(words.contains("against BP better in 2 of 2 cells, worse in 0"), "{words}");
         assert!(words.contains("-30.0 points on average"), "{words}");
         // Knowledge of weight noise helps more against drift than SAM does.
         let (verdict, words) = verdict_of([40.0, 90.0, 70.0, 60.0], [40.0, 50.0, 90.0, 60.0]);

@@ -10,7 +10,8 @@ use pnn_eval::plot::{Heatmap, heatmap};
 use pnn_eval::{Cell, Column, Svg, Table};
 use pnn_noise::NoiseModel;
 
-use super::compare::{combine, over_seeds, samples};
+use super::compare::{about_intervals, means, over_chips};
+use super::judged::Judged;
 use super::{Context, Findings};
 use crate::error::{Error, Result};
 use crate::reproduce::config::{Knowledge, Plan, View};
@@ -64,19 +65,20 @@ pub(super) fn analyse(spec: &Knowledge, plan: &Plan, context: &Context<'_>) -> R
         details.push(table(view, &rows, &deployments, images)?);
         judged.extend(judge::verdicts(view, &contrasts));
     }
-    let (verdict, words) = combine(judged);
     let seeds = context.profile.seeds.len();
-    let paragraphs = vec![format!(
-        "Each cell is the accuracy over all images of the view and {seeds} seed{}; where a perturbation is random, over \
-         {chips} chips too, the same for every row, seed and batch-norm mode. Intervals are at 95 %, not corrected for \
-         the number of cells: Student's t over the seeds' means, of paired differences where rows are compared; with one \
-         seed over its chips, and with one chip too Wilson's over the images (Newcombe's for a difference). They do not \
-         contain other chips than these. The claim holds for a method if against the one that knows nothing and against every row that trained, \
-         without an ascent, on another perturbation it is better at one strength of each kind at least and worse at none; it does not \
-         hold if against the former it is better in no more cells than it is worse.",
-        if seeds == 1 { "" } else { "s" }
-    )];
-    Ok(Findings { verdict, words, paragraphs, figures, tables, details })
+    let paragraphs = vec![
+        format!(
+            "Each cell is the accuracy over all images of the view and {seeds} seed{}; where a perturbation is random, over \
+             {chips} chips too, the same for every row, seed and batch-norm mode. The claim holds for a method if against \
+             the one that knows nothing and against every row that trained, without an ascent, on another perturbation it \
+             is better at one strength of each kind at least and worse at none; it does not hold if against the former it \
+             is better in no more cells than it is worse. Intervals are not corrected for the number of cells.",
+            if seeds == 1 { "" } else { "s" }
+        ),
+        about_intervals(seeds).to_owned(),
+    ];
+    let judged = Judged::of(judged);
+    Ok(Findings { judged, paragraphs, figures, tables, details })
 }
 
 fn deployments<'a>(spec: &'a Knowledge, chips: u64) -> Vec<Deployment<'a>> {
@@ -125,10 +127,7 @@ fn rows(
 }
 
 fn picture(view: &View, rows: &[Row], deployments: &[Deployment<'_>]) -> Result<Svg> {
-    let mean = |cell: &Vec<Vec<f64>>| {
-        let samples = samples(cell);
-        samples.iter().sum::<f64>() / samples.len() as f64
-    };
+    let mean = |cell: &Vec<Vec<f64>>| means(cell).iter().sum::<f64>() / cell.len() as f64;
     let of = |number: usize| rows.iter().map(|row| mean(&row.cells[number])).collect();
     Ok(heatmap(
         &Heatmap::new(&view.name, (0..deployments.len()).map(of).collect(), "accuracy (%)", 0)
@@ -146,7 +145,7 @@ fn table(view: &View, rows: &[Row], deployments: &[Deployment<'_>], images: u64)
     for (number, deployment) in deployments.iter().enumerate() {
         let mut line = vec![Cell::from(deployment.label), Cell::Number(deployment.chips as f64)];
         for row in rows {
-            line.push(over_seeds(&samples(&row.cells[number]), images)?.into());
+            line.push(over_chips(&row.cells[number], images)?.into());
         }
         table.push(line)?;
     }
