@@ -54,6 +54,9 @@ pub struct LeNet5 {
 }
 
 impl LeNet5 {
+    /// The names of the layers of weights, from the input on.
+    pub const LAYERS: [&str; 5] = ["conv1", "conv2", "fc1", "fc2", "fc3"];
+
     /// A network whose five layers of weights are made by `factory`, initialised from `seed`.
     ///
     /// # Errors
@@ -76,11 +79,12 @@ impl LeNet5 {
             geometry: ConvGeometry { stride: 1, padding },
         };
         let linear = |inputs, outputs| Product::Linear { inputs, outputs };
-        let conv1 = layer("conv1", conv(1, 6, 2))?;
-        let conv2 = layer("conv2", conv(6, 16, 0))?;
-        let fc1 = layer("fc1", linear(400, 120))?;
-        let fc2 = layer("fc2", linear(120, 84))?;
-        let fc3 = layer("fc3", linear(84, 10))?;
+        let [conv1, conv2, fc1, fc2, fc3] = Self::LAYERS;
+        let conv1 = layer(conv1, conv(1, 6, 2))?;
+        let conv2 = layer(conv2, conv(6, 16, 0))?;
+        let fc1 = layer(fc1, linear(400, 120))?;
+        let fc2 = layer(fc2, linear(120, 84))?;
+        let fc3 = layer(fc3, linear(84, 10))?;
         let norms = [
             BatchNorm::new("norm1", 6, dtype)?,
             BatchNorm::new("norm2", 16, dtype)?,

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use pnn_eval::BatchNormMode;
+use pnn_train::LeNet5;
 
-use super::{Analysis, Drift, Experiment, Histogram, Knowledge, Plan, Profile, View};
+use super::{
+    Analysis, Drift, Experiment, Gap, Histogram, Knowledge, Plan, Profile, Sensitivity, View,
+};
 use crate::reproduce::data::Data;
 
 impl View {
@@ -107,24 +110,53 @@ impl Experiment {
                     }
                 }
             }
-            if let Analysis::Knowledge(knowledge) = &self.analysis {
-                knowledge.check_plan(plan).map_err(|e| format!("profiles.{name}.{e}"))?;
-            }
+            let fits = match &self.analysis {
+                Analysis::Knowledge(knowledge) => knowledge.check_plan(plan),
+                Analysis::Sensitivity(_) => one_method(plan),
+                Analysis::Gap(gap) => gap.check_plan(plan),
+                _ => Ok(()),
+            };
+            fits.map_err(|e| format!("profiles.{name}.{e}"))?;
         }
-        self.analysis.check()
+        let known = |method: &str| profiles.values().any(|p| p.methods.contains_key(method));
+        match self.analysis.mentions().into_iter().find(|method| !known(method)) {
+            Some(method) => Err(format!("no profile has a method {method:?}")),
+            None => self.analysis.check(),
+        }
+    }
+}
+
+/// An analysis of one method.
+fn one_method(plan: &Plan) -> Result<(), String> {
+    match &plan.methods[..] {
+        [_] => Ok(()),
+        methods => Err(format!("methods has {}, one is analysed", methods.len())),
     }
 }
 
 impl Analysis {
+    /// Methods that are named beside those of the plans.
+    fn mentions(&self) -> Vec<&str> {
+        match self {
+            Self::Curves(curves) => curves.paper.iter().map(|p| p.method.as_str()).collect(),
+            Self::Drift(drift) => drift.paper.iter().map(|p| p.method.as_str()).collect(),
+            Self::Gap(gap) => {
+                gap.rungs.iter().flat_map(|r| [r.from.as_str(), r.to.as_str()]).collect()
+            }
+            Self::Knowledge(knowledge) => {
+                let named = knowledge.sharp.iter().chain(knowledge.knows.keys());
+                named.map(String::as_str).collect()
+            }
+            Self::Histogram(_) | Self::Sensitivity(_) => Vec::new(),
+        }
+    }
+
     fn check(&self) -> Result<(), String> {
         match self {
             Self::Curves(_) => Ok(()),
             Self::Histogram(histogram) => histogram.check(),
             Self::Drift(drift) => drift.check(),
-            Self::Sensitivity(sensitivity) if sensitivity.rho.len() < 2 => {
-                Err("rho needs at least two values".into())
-            }
-            Self::Sensitivity(_) => Ok(()),
+            Self::Sensitivity(sensitivity) => sensitivity.check(),
             Self::Knowledge(knowledge) => knowledge.check(),
             Self::Gap(gap) => check_sweep(&gap.kelvin, &gap.judged_at_kelvin, &gap.layers),
         }
@@ -135,11 +167,13 @@ impl Histogram {
     fn check(&self) -> Result<(), String> {
         let [low, high] = self.range_milliamp;
         let bins = (high - low) / self.bin_milliamp;
-        if (1.0..=10_000.0).contains(&bins) {
+        // A width such as 0.025 is not exact in binary.
+        let whole = (bins - bins.round()).abs() < 1e-6;
+        if whole && (1.0..=10_000.0).contains(&bins) {
             return Ok(());
         }
         Err(format!(
-            "range_milliamp [{low}, {high}] in bins of {} makes {bins} bins, allowed is [1, 10000]",
+            "range_milliamp [{low}, {high}] in bins of {} makes {bins} bins, allowed is a whole number in [1, 10000]",
             self.bin_milliamp
         ))
     }
@@ -170,9 +204,48 @@ fn check_sweep(kelvin: &[f64], judged: &[f64], layers: &[String]) -> Result<(), 
     if let Some(kelvin) = repeated(kelvin) {
         return Err(format!("kelvin lists {kelvin} twice"));
     }
+    check_layers(layers)
+}
+
+/// Layers of LeNet-5, at least one, each once.
+fn check_layers(layers: &[String]) -> Result<(), String> {
+    let known = LeNet5::LAYERS;
+    if let Some(layer) = layers.iter().find(|layer| !known.contains(&layer.as_str())) {
+        return Err(format!("no layer {layer:?}; there is {}", known.join(", ")));
+    }
     match repeated(layers) {
         Some(layer) => Err(format!("layers lists {layer:?} twice")),
+        None if layers.is_empty() => {
+            Err(format!("layers is empty, at least one is needed of {}", known.join(", ")))
+        }
         None => Ok(()),
+    }
+}
+
+impl Sensitivity {
+    fn check(&self) -> Result<(), String> {
+        let increasing = self.rho.windows(2).all(|pair| pair[0] < pair[1]);
+        if self.rho.len() < 2 || !increasing {
+            return Err(format!(
+                "rho {:?}: at least two values are needed, in increasing order",
+                self.rho
+            ));
+        }
+        if !self.kelvin.is_finite() {
+            return Err(format!("kelvin {} is not finite", self.kelvin));
+        }
+        check_layers(&self.layers)
+    }
+}
+
+impl Gap {
+    /// The gap and the step that is judged can be measured.
+    fn check_plan(&self, plan: &Plan) -> Result<(), String> {
+        let needed = [&self.whole, &self.judged].into_iter().flat_map(|r| [&r.from, &r.to]);
+        match needed.into_iter().find(|method| !plan.methods.contains(method)) {
+            Some(method) => Err(format!("methods lacks {method:?}, which the analysis compares")),
+            None => Ok(()),
+        }
     }
 }
 

@@ -192,3 +192,43 @@ fn the_knowledge_matrix_refuses_what_has_no_place_in_it() {
         assert!(error.contains(says), "{error}");
     }
 }
+
+/// One experiment of the workspace, changed in one place, with all profiles.
+#[test]
+fn what_could_only_fail_after_training_is_refused_before() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("profiles")).unwrap();
+    let read = |name: &str| std::fs::read_to_string(default_folder().join(name)).unwrap();
+    for profile in ["quick", "paper", "controlled"].map(|p| format!("profiles/{p}.toml")) {
+        std::fs::write(folder.path().join(&profile), read(&profile)).unwrap();
+    }
+    let layers = "layers = [\"fc2\", \"fc3\"]";
+    for (file, from, to, says) in [
+        ("fig2j.toml", layers, "layers = [\"fc2\", \"fc9\"]", "no layer \"fc9\"; there is conv1"),
+        ("fig2j.toml", layers, "layers = []", "layers is empty"),
+        ("fig2j.toml", "method = \"bp\"\nlabel", "method = \"bb\"\nlabel", "method \"bb\""),
+        ("fig2e.toml", "method = \"sat\"\nsource", "method = \"sad\"\nsource", "method \"sad\""),
+        ("fig2f.toml", "bin_milliamp = 0.025", "bin_milliamp = 0.03", "a whole number"),
+        (
+            "gap.toml",
+            "judged = { from = \"detunings-adam\"",
+            "judged = { from = \"adam\"",
+            "lacks \"adam\"",
+        ),
+        ("gap.toml", "to = \"weights-adam\", what", "to = \"adam\", what", "method \"adam\""),
+        ("figS-rho.toml", "kelvin = -1.0", "kelvin = nan", "kelvin NaN is not finite"),
+        ("figS-rho.toml", "[1e-32, 0.0001,", "[0.0001, 1e-32,", "in increasing order"),
+        ("figS-rho.toml", "methods = [\"sam\"]", "methods = [\"sam\", \"sat\"]", "methods has 2"),
+    ] {
+        let good = read(file);
+        let check = |text: &str| {
+            std::fs::write(folder.path().join(file), text).unwrap();
+            Catalogue::load(folder.path()).map(|_| ()).map_err(|e| e.to_string())
+        };
+        check(&good).unwrap();
+        assert!(good.contains(from), "{file}: {from}");
+        let error = check(&good.replacen(from, to, 1)).unwrap_err();
+        assert!(error.contains(says) && error.contains(file), "{error}");
+        std::fs::remove_file(folder.path().join(file)).unwrap();
+    }
+}
