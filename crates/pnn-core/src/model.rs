@@ -255,7 +255,7 @@ impl Physical {
     message = "`{Self}` is not a model",
     note = "implement `Model`: forward, parameters, buffers and physical_layers"
 )]
-pub trait Model {
+pub trait Model: Send + Sync {
     /// The output (logits) for a batch.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use pnn_core::model::{Counters, InSilico, Mode, Model, Pass, Truth};
 use pnn_core::tensor::without_gradients;
 use pnn_core::{Chip, DType, Tensor};
 use pnn_data::{Batches, Dataset, Normalisation};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::confusion::ConfusionMatrix;
@@ -149,10 +150,12 @@ impl Evaluator<'_> {
         let mut evaluations = vec![Evaluation::empty(data.classes()); chips.len()];
         keeping_buffers(model, || {
             self.for_each_batch(model, data, |images, labels, mode| {
-                for (chip, evaluation) in chips.iter().zip(&mut evaluations) {
-                    evaluation.add(&forward(model, &mut InSilico(chip), images, mode)?, labels)?;
-                }
-                Ok(())
+                // Each thread takes chips of its own: layers of one pass are too small to share.
+                let on = |(chip, evaluation): (&Chip, &mut Evaluation)| {
+                    evaluation.add(&forward(model, &mut InSilico(chip), images, mode)?, labels)
+                };
+                let chips = chips.par_iter().zip(&mut evaluations).map(on);
+                chips.collect::<Vec<_>>().into_iter().collect()
             })
         })?;
         Ok(evaluations)
