@@ -23,6 +23,10 @@ const CRATES: [&str; 6] =
 /// Tests of `pnn-core` that run under the address sanitizer.
 const SANITIZED: [&str; 6] = ["reference", "fused", "gradients", "graph", "threads", "memory"];
 
+/// Where packages are built when they are verified: apart, so that what was built of them before can
+/// be told from everything else.
+const VERIFICATION: &str = "target/verification";
+
 /// Where the published weights are, if they are at all.
 const REFERENCE: &str = "../shared/reference/manifest.json";
 
@@ -43,7 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
             cargo(&format!("{name} with features [{feature}]"), &build, &[])?;
         }
     }
-    let mut package = vec!["package", "--allow-dirty"];
+    let mut package = vec!["package", "--allow-dirty", "--target-dir", VERIFICATION];
     for name in CRATES {
         package.extend(["--package", name]);
     }
@@ -96,6 +100,13 @@ fn forget_packages() -> Result<()> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
     let Some(home) = home else { return Ok(()) };
+    let built = root().join(VERIFICATION).join("debug/.fingerprint");
+    for entry in std::fs::read_dir(&built).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if entry.file_name().to_string_lossy().starts_with("pnn-") {
+            std::fs::remove_dir_all(&path).map_err(|source| Error::Io { path, source })?;
+        }
+    }
     for kind in ["src", "cache"] {
         let registries = std::fs::read_dir(home.join("registry").join(kind));
         // The registry of a verification has no name, only a hash.
