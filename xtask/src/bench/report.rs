@@ -29,14 +29,16 @@ pub(super) struct Row {
     /// Median over rounds of milliseconds an iteration.
     ours_ms: f64,
     /// The same of the rival: the fastest variant of the peer, or our own plain step.
-    rival_ms: f64,
-    /// Median over rounds of ours over the rival's.
+    peer_ms: f64,
+    /// `ours_ms / peer_ms`.
     ratio: f64,
+    /// Median of the ratios of single rounds.
+    ratio_of_rounds: f64,
     /// Interquartile range of the ratios of single rounds.
     spread: f64,
     ratio_min: f64,
     ratio_max: f64,
-    rival: String,
+    peer_variant: String,
     /// Median of each variant.
     variants_ms: BTreeMap<String, f64>,
     rounds: usize,
@@ -58,19 +60,20 @@ impl Row {
         };
         let medians = rivals.iter().zip(others).map(|(name, times)| (name, times, median(times)));
         let fastest = medians.clone().min_by(|a, b| a.2.total_cmp(&b.2));
-        let Some((variant, times, rival_ms)) = fastest else {
+        let Some((variant, times, peer_ms)) = fastest else {
             return Err(Error::Usage(format!("{}: no rival was timed", workload.id)));
         };
-        let Ratio { ratio, spread, range } = Ratio::new(ours, times);
+        let Ratio { ratio, of_rounds, spread, range } = Ratio::new(ours, times);
         Ok(Self {
             id: workload.id.to_owned(),
             ours_ms: median(ours),
-            rival_ms,
+            peer_ms,
             ratio,
+            ratio_of_rounds: of_rounds,
             spread,
             ratio_min: range.0,
             ratio_max: range.1,
-            rival: variant.clone(),
+            peer_variant: variant.clone(),
             variants_ms: medians.map(|(name, _, ms)| (name.clone(), ms)).collect(),
             rounds: ours.len(),
             iterations: workload.iterations,
@@ -101,18 +104,19 @@ impl Report {
 
     pub(super) fn to_markdown(&self) -> String {
         let mut text = String::from(
-            "| workload | ours, ms | rival, ms | rival | ratio | spread | min..max | at most | strive for |\n\
-             |---|---:|---:|---|---:|---:|---:|---:|---:|\n",
+            "| workload | ours, ms | rival, ms | rival | ratio | of rounds | spread | min..max | at most | strive for |\n\
+             |---|---:|---:|---|---:|---:|---:|---:|---:|---:|\n",
         );
         let optional = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v}"));
         for row in &self.workloads {
             text.push_str(&format!(
-                "| {} | {:.3} | {:.3} | {} | {:.2} | {:.2} | {:.2}..{:.2} | {} | {} |\n",
+                "| {} | {:.3} | {:.3} | {} | {:.2} | {:.2} | {:.2} | {:.2}..{:.2} | {} | {} |\n",
                 row.id,
                 row.ours_ms,
-                row.rival_ms,
-                row.rival,
+                row.peer_ms,
+                row.peer_variant,
                 row.ratio,
+                row.ratio_of_rounds,
                 row.spread,
                 row.ratio_min,
                 row.ratio_max,
@@ -122,8 +126,8 @@ impl Report {
         }
         text.push_str(&format!(
             "\nMedians over interleaved rounds of milliseconds an iteration, {} threads a side. The rival is the \
-             peer's fastest variant or our own plain step; the ratio is the median of the rounds' ratios of ours to it, \
-             the spread their interquartile range.\n\n",
+             peer's fastest variant or our own plain step; the ratio is that of the medians; beside it \
+             are the median of the rounds' ratios, their interquartile range, and their extremes.\n\n",
             self.threads
         ));
         for (key, value) in &self.machine {
@@ -161,18 +165,21 @@ mod tests {
     fn a_row_compares_with_the_fastest_variant() {
         let workload = super::super::workload::all().remove(0);
         let rivals = ["eager".to_owned(), "compile".to_owned()];
-        let timings = vec![vec![1.0, 2.0, 6.0], vec![5.0, 5.0, 5.0], vec![4.0, 4.0, 9.0]];
+        let timings = vec![vec![1.0, 2.0, 3.0], vec![5.0, 5.0, 5.0], vec![4.0, 4.0, 9.0]];
         let mut report = Report::new(Map::new(), 2);
         report.workloads.push(Row::new(&workload, &rivals, &timings).unwrap());
         report.not_run.insert("other".into(), "no compiler".into());
         let json = serde_json::to_value(&report).unwrap();
         let row = &json["workloads"][0];
-        assert_eq!((row["ours_ms"].as_f64(), row["rival_ms"].as_f64()), (Some(2.0), Some(4.0)));
+        assert_eq!((row["ours_ms"].as_f64(), row["peer_ms"].as_f64()), (Some(2.0), Some(4.0)));
         assert_eq!((row["ratio"].as_f64(), row["target"].as_f64()), (Some(0.5), Some(0.8)));
-        assert_eq!(row["rival"], "compile");
+        assert_eq!(row["peer_variant"], "compile");
         assert_eq!(json["threads"], 2);
         let table = report.to_markdown();
-        assert!(table.contains("| lenet5-mrr-b64 | 2.000 | 4.000 | compile | 0.50 |"), "{table}");
+        assert!(
+            table.contains("| lenet5-mrr-b64 | 2.000 | 4.000 | compile | 0.50 | 0.33 |"),
+            "{table}"
+        );
         assert!(table.contains("other was not run: no compiler"), "{table}");
         assert!(Row::new(&workload, &[], &Vec::new()).is_err());
     }

@@ -31,8 +31,10 @@ pub(super) fn interleave(
 /// A ratio with its spread over rounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Ratio {
-    /// Median of the ratios of each round.
+    /// Ratio of the medians.
     pub(super) ratio: f64,
+    /// Median of the ratios of each round.
+    pub(super) of_rounds: f64,
     /// Distance of their quartiles.
     pub(super) spread: f64,
     /// Smallest and largest ratio of a round.
@@ -44,7 +46,8 @@ impl Ratio {
     pub(super) fn new(ours: &[f64], rival: &[f64]) -> Self {
         let ratios: Vec<f64> = ours.iter().zip(rival).map(|(a, b)| a / b).collect();
         Self {
-            ratio: median(&ratios),
+            ratio: median(ours) / median(rival),
+            of_rounds: median(&ratios),
             spread: quantile(&ratios, 0.75) - quantile(&ratios, 0.25),
             range: (quantile(&ratios, 0.0), quantile(&ratios, 1.0)),
         }
@@ -77,9 +80,10 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_and_its_spread_are_of_the_rounds() {
+    fn a_ratio_is_of_medians_and_its_spread_of_rounds() {
         let ratio = Ratio::new(&[1.0, 2.0, 9.0], &[2.0, 8.0, 9.0]);
-        assert_eq!((ratio.ratio, ratio.spread, ratio.range), (0.5, 0.375, (0.25, 1.0)));
+        assert_eq!((ratio.ratio, ratio.of_rounds), (0.25, 0.5));
+        assert_eq!((ratio.spread, ratio.range), (0.375, (0.25, 1.0)));
     }
 
     #[test]
