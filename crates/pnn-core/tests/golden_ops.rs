@@ -4,10 +4,11 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use common::{Golden, assert_close, assert_same_bits, eps, largest, sum_tolerance, values, var};
 use pnn_core::layers::BatchNorm;
-use pnn_core::ops::{self, ChannelStatistics, ConvGeometry, Tail};
+use pnn_core::ops::{self, ChannelStatistics, ConvGeometry, Tail, Wiring};
 use pnn_core::{DType, Mode, Result, Tensor, Var, loss};
 
 const DTYPES: [DType; 2] = [DType::F64, DType::F32];
@@ -47,6 +48,34 @@ fn convolutions() {
             close("y", &y, sum_tolerance(taps, &x, &w, dtype));
             close("dx", &d[0], sum_tolerance(outputs * kernel, &w, &g, dtype));
             close("dw", &d[1], sum_tolerance(pixels, &x, &g, dtype));
+        }
+    }
+}
+
+#[test]
+fn cascades() {
+    let golden = Golden::load("cascade");
+    for case in golden.listed() {
+        let name = case["name"].as_str().unwrap();
+        let ports = case["ports"].as_u64().unwrap() as usize;
+        let columns: Vec<Vec<(usize, usize)>> =
+            serde_json::from_value(case["columns"].clone()).unwrap();
+        let depth = columns.len() + 1;
+        let wiring = Arc::new(Wiring::new(ports, columns).unwrap());
+        for dtype in DTYPES {
+            let get = |part: &str| golden.get(&format!("{name}/{part}"), dtype);
+            let (cells, diagonal, g) = (get("cells"), get("diagonal"), get("g"));
+            let (y, d) =
+                backward(&[&cells, &diagonal], &g, |t| ops::cascade(&wiring, &t[0], &t[1]));
+            let close = |part: &str, got: &Tensor| {
+                let want = golden.get(&format!("{name}/{part}"), DType::F64);
+                // Every column multiplies by numbers of about 1 and adds two of them.
+                let tolerance = 8.0 * (depth * ports) as f64 * eps(dtype) * largest(&want).max(1.0);
+                assert_close(&format!("{name} {part} {dtype:?}"), got, &want, 0.0, tolerance);
+            };
+            close("y", &y);
+            close("dcells", &d[0]);
+            close("ddiagonal", &d[1]);
         }
     }
 }
@@ -425,7 +454,7 @@ fn operators_of_tensors() {
 }
 
 /// Every public operator with the golden file that covers it.
-const COVERED: [(&str, &[&str]); 6] = [
+const COVERED: [(&str, &[&str]); 7] = [
     (
         "elementwise",
         &[
@@ -462,6 +491,7 @@ const COVERED: [(&str, &[&str]); 6] = [
         ],
     ),
     ("average", &["avg_pool2d"]),
+    ("cascade", &["cascade"]),
     ("pool", &["max_pool2d"]),
     ("conv", &["conv2d"]),
     ("dense", &["linear", "add_bias", "relu", "sigmoid"]),
@@ -503,7 +533,8 @@ fn operators_in(source: &str) -> BTreeSet<String> {
             found.insert(word(name));
         }
     }
-    found.retain(|name| !name.is_empty());
+    // `new` makes what an operator is given, not a tensor.
+    found.retain(|name| !name.is_empty() && name != "new");
     found
 }
 

@@ -3,9 +3,11 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{normal, tensor, uniform};
 use pnn_core::layers::BatchNorm;
-use pnn_core::ops::{self, ConvGeometry};
+use pnn_core::ops::{self, ConvGeometry, Wiring};
 use pnn_core::testing::{GradientCheck, GradientError, check_gradients};
 use pnn_core::{DType, Mode, Result, Tensor, loss};
 
@@ -41,6 +43,19 @@ fn convolutions() {
     ] {
         let geometry = ConvGeometry { stride, padding };
         check(&[f64s(1, &x), f64s(2, &w)], |t| ops::conv2d(&t[0], &t[1], geometry));
+    }
+}
+
+#[test]
+fn cascades() {
+    for (chips, ports, columns) in [
+        (1, 2, vec![vec![(0, 1)]]),
+        (2, 4, vec![vec![(0, 1), (3, 2)], vec![(2, 1)], vec![(0, 3)]]),
+        (1, 34, vec![vec![(0, 33)], vec![(31, 32), (0, 1)]]),
+    ] {
+        let wiring = Arc::new(Wiring::new(ports, columns).unwrap());
+        let cells = f64s(1, &[chips, wiring.cells(), 2, 2, 2]);
+        check(&[cells, f64s(2, &[chips, ports, 2])], |t| ops::cascade(&wiring, &t[0], &t[1]));
     }
 }
 

@@ -19,6 +19,35 @@ fn is_shape_error<T>(result: Result<T, Error>) -> bool {
 }
 
 #[test]
+fn cascades() {
+    let wiring = |ports, columns: &[&[(usize, usize)]]| {
+        let columns = columns.iter().map(|column| column.to_vec()).collect();
+        ops::Wiring::new(ports, columns)
+    };
+    assert!(wiring(0, &[]).unwrap_err().to_string().contains("number of ports is 0"));
+    let twice = wiring(4, &[&[(0, 1), (1, 2)]]).unwrap_err().to_string();
+    assert!(twice.contains("column 0 is 1") && twice.contains("one matrix"), "{twice}");
+    assert!(wiring(4, &[&[], &[(2, 2)]]).is_err());
+    let beyond = wiring(4, &[&[(0, 4)]]).unwrap_err().to_string();
+    assert!(beyond.contains("of 4 ports is 4"), "{beyond}");
+    let wiring = std::sync::Arc::new(wiring(4, &[&[(0, 1), (3, 2)], &[(2, 1)]]).unwrap());
+    let run = |cells: &[usize], diagonal: &[usize]| {
+        ops::cascade(&wiring, &zeros(cells), &zeros(diagonal))
+    };
+    assert_eq!(run(&[5, 3, 2, 2, 2], &[5, 4, 2]).unwrap().dims(), [5, 2, 4, 4]);
+    assert_eq!(run(&[0, 3, 2, 2, 2], &[0, 4, 2]).unwrap().dims(), [0, 2, 4, 4]);
+    for (cells, diagonal) in [
+        (&[1, 2, 2, 2, 2][..], &[1, 4, 2][..]),
+        (&[1, 3, 2, 2], &[1, 4, 2]),
+        (&[2, 3, 2, 2, 2], &[1, 4, 2]),
+        (&[1, 3, 2, 2, 2], &[1, 3, 2]),
+        (&[], &[]),
+    ] {
+        assert!(is_shape_error(run(cells, diagonal)), "{cells:?} {diagonal:?}");
+    }
+}
+
+#[test]
 fn convolutions() {
     let conv = |x: &[usize], w: &[usize], stride, padding| {
         ops::conv2d(&zeros(x), &zeros(w), ConvGeometry { stride, padding })

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{assert_same_bits, normal, var};
 use pnn_core::layers::BatchNorm;
 use pnn_core::ops::{self, ConvGeometry, Tail};
@@ -62,6 +64,18 @@ fn kernels() {
 }
 
 /// Batches of several groups, tasks and blocks of outputs.
+#[test]
+fn cascades() {
+    // Three strips of columns and two chips.
+    let columns = (0..6).map(|c| (c % 2..69).step_by(2).map(|p| (p, p + 1)).collect()).collect();
+    let wiring = Arc::new(ops::Wiring::new(70, columns).unwrap());
+    for dtype in [DType::F32, DType::F64] {
+        let cells = normal(1, &[2, wiring.cells(), 2, 2, 2], dtype);
+        let inputs = [cells, normal(2, &[2, 70, 2], dtype)];
+        check("cascade", &inputs, |t| ops::cascade(&wiring, &t[0], &t[1]));
+    }
+}
+
 #[test]
 fn convolutions() {
     for (batch, channels, outputs, side, kernel, stride, padding) in [

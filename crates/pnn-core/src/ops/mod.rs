@@ -3,6 +3,7 @@
 //! No kernel's result depends on the number of threads: work is split into blocks whose size
 //! depends on shapes alone, and every sum has a fixed order.
 
+mod cascade;
 mod conv;
 mod gemm;
 mod linear;
@@ -13,6 +14,7 @@ pub(crate) mod real;
 pub(crate) mod simd;
 mod through;
 
+pub use cascade::{Wiring, cascade};
 pub use conv::{ConvGeometry, conv2d};
 pub use linear::{add_bias, linear};
 pub use map::{Elementwise, Relu, Sigmoid, map, relu, sigmoid};

@@ -401,6 +401,40 @@ def fused():
     write("fused", out, cases=cases)
 
 
-for make in [conv, pool, norm, dense, loss, optim, schedule, sam, elementwise, average, fused]:
+def cascade():
+    out, cases = {}, []
+    meshes = [  # chips, ports, columns of pairs
+        (1, 2, [[(0, 1)]]),
+        (2, 5, [[(0, 1), (2, 3)], [(1, 2), (3, 4)], [(4, 0)], [(3, 1)]]),
+        (1, 40, [[(p, p + 1) for p in range(c % 2, 39, 2)] for c in range(6)]),
+    ]
+    for i, (chips, ports, columns) in enumerate(meshes):
+        g = seeded(900 + i)
+        name = f"{chips}-chips-{ports}-ports-{len(columns)}-columns"
+        cases.append({"name": name, "ports": ports, "columns": columns})
+        count = sum(map(len, columns))
+
+        def forward(cells, diagonal):
+            m = torch.view_as_complex(cells)
+            matrices = []
+            for chip in range(chips):
+                u = torch.diag(torch.view_as_complex(diagonal[chip]))
+                cell = 0
+                for column in columns:
+                    step = torch.eye(ports, dtype=torch.complex128)
+                    for a, b in column:
+                        rows = torch.tensor([[a, a], [b, b]])
+                        step = step.index_put((rows, rows.T), m[chip, cell])
+                        cell += 1
+                    u = step @ u
+                matrices.append(torch.stack([u.real, u.imag]))
+            return torch.stack(matrices)
+
+        cells = normal(g, chips, count, 2, 2, 2, scale=0.7)
+        run(out, name, forward, cells=cells, diagonal=normal(g, chips, ports, 2))
+    write("cascade", out, cases=cases)
+
+
+for make in [conv, pool, norm, dense, loss, optim, schedule, sam, elementwise, average, fused, cascade]:
     if not sys.argv[1:] or make.__name__ in sys.argv[1:]:
         make()
