@@ -266,31 +266,49 @@ multiversion! {
                         dm[(i * 2 + j) * 2 + 1] = im;
                     }
                 }
-                let ((xr, xi), (yr, yi)) = (x.split_at_mut(WIDTH), y.split_at_mut(WIDTH));
-                for k in 0..WIDTH {
-                    let (a, b, c, d) = (xr[k], xi[k], yr[k], yi[k]);
-                    xr[k] = m[0] * a + m[1] * b + (m[4] * c + m[5] * d);
-                    xi[k] = m[0] * b - m[1] * a + (m[4] * d - m[5] * c);
-                    yr[k] = m[2] * a + m[3] * b + (m[6] * c + m[7] * d);
-                    yi[k] = m[2] * b - m[3] * a + (m[6] * d - m[7] * c);
-                }
+                unmix(m, x, y);
             }
         }
     }
 }
 
-/// Real and imaginary part of `sum over k of g[k] conj(p[k])`, in lanes.
+/// `(x, y) <- M^H (x, y)`.
 #[inline(always)]
-fn inner<T: Real>(g: &[T], p: &[T]) -> [T; 2] {
-    const LANES: usize = 16;
-    let ((gr, gi), (pr, pi)) = (g.split_at(WIDTH), p.split_at(WIDTH));
-    let (mut re, mut im) = ([T::zero(); LANES], [T::zero(); LANES]);
-    for start in (0..WIDTH).step_by(LANES) {
-        for lane in 0..LANES {
-            let k = start + lane;
-            re[lane] += gr[k] * pr[k] + gi[k] * pi[k];
-            im[lane] += gi[k] * pr[k] - gr[k] * pi[k];
+fn unmix<T: Real>(m: &[T; 8], x: &mut [T], y: &mut [T]) {
+    let m = *m;
+    if let ([xr, xi], [yr, yi]) = (x.as_chunks_mut::<WIDTH>().0, y.as_chunks_mut::<WIDTH>().0) {
+        for k in 0..WIDTH {
+            let (a, b, c, d) = (xr[k], xi[k], yr[k], yi[k]);
+            xr[k] = m[0] * a + m[1] * b + (m[4] * c + m[5] * d);
+            xi[k] = m[0] * b - m[1] * a + (m[4] * d - m[5] * c);
+            yr[k] = m[2] * a + m[3] * b + (m[6] * c + m[7] * d);
+            yi[k] = m[2] * b - m[3] * a + (m[6] * d - m[7] * c);
         }
     }
-    [re, im].map(|lanes| lanes.iter().fold(T::zero(), |sum, lane| sum + *lane))
+}
+
+/// Real and imaginary part of `sum over k of g[k] conj(p[k])`, in lanes. Products and sums are loops of
+/// their own: only so do compilers make vectors of the first.
+#[inline(always)]
+fn inner<T: Real>(g: &[T], p: &[T]) -> [T; 2] {
+    const LANES: usize = WIDTH / 2;
+    let mut lanes = [[T::zero(); LANES]; 2];
+    let [re, im] = &mut lanes;
+    if let ([gr, gi], [pr, pi]) = (g.as_chunks::<WIDTH>().0, p.as_chunks::<WIDTH>().0) {
+        for k in 0..LANES {
+            let l = k + LANES;
+            re[k] = gr[k] * pr[k] + gi[k] * pi[k] + (gr[l] * pr[l] + gi[l] * pi[l]);
+        }
+        for k in 0..LANES {
+            let l = k + LANES;
+            im[k] = gi[k] * pr[k] - gr[k] * pi[k] + (gi[l] * pr[l] - gr[l] * pi[l]);
+        }
+    }
+    lanes.map(|l| {
+        let mut quarter = [T::zero(); LANES / 4];
+        for k in 0..LANES / 4 {
+            quarter[k] = (l[k] + l[k + 4]) + (l[k + 8] + l[k + 12]);
+        }
+        (quarter[0] + quarter[1]) + (quarter[2] + quarter[3])
+    })
 }
