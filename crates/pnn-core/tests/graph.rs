@@ -57,6 +57,8 @@ fn a_gradient_is_asked_for_once_and_only_where_a_variable_is() {
 #[test]
 fn constants_get_no_gradient() {
     let geometry = ConvGeometry { stride: 1, padding: 1 };
+    let wiring = vec![vec![(0, 1), (2, 3)], vec![(1, 2)]];
+    let wiring = Arc::new(ops::Wiring::new(4, wiring).unwrap());
     type F = Box<dyn Fn(&Tensor, &Tensor) -> pnn_core::Result<Tensor>>;
     let cases: Vec<(&str, Tensor, Tensor, F)> = vec![
         (
@@ -77,6 +79,12 @@ fn constants_get_no_gradient() {
         ("quotient", f64s(1, &[3, 4]), f64s(2, &[4]), Box::new(|a, b| a / b)),
         ("cat", f64s(1, &[3, 4]), f64s(2, &[1, 4]), Box::new(|a, b| Tensor::cat(&[a, b], 0))),
         ("matmul", f64s(1, &[3, 4]), f64s(2, &[4, 2]), Box::new(|a, b| a.matmul(b))),
+        (
+            "cascade",
+            f64s(1, &[3, 3, 2, 2, 2]),
+            f64s(2, &[3, 4, 2]),
+            Box::new(move |cells, diagonal| ops::cascade(&wiring, cells, diagonal)),
+        ),
     ];
     for (name, a, b, f) in cases {
         // Neither is tracked: nothing is recorded.

@@ -92,22 +92,26 @@ pub fn cascade(wiring: &Arc<Wiring>, cells: &Tensor, diagonal: &Tensor) -> Resul
         return Err(Error::shape("diagonal", diagonal, want));
     }
     dispatch!(cells.dtype(), T => {
-        let tracked = cells.is_tracked() || diagonal.is_tracked();
         let (u, history) = forward::<T>(
             wiring,
             (cells.elements::<T>()?, diagonal.elements::<T>()?),
             chips,
-            tracked,
+            cells.is_tracked(),
         );
         let u = Tensor::from_buffer(u, [chips, 2, ports, ports])?;
         let (wiring, inputs) = (Arc::clone(wiring), [cells.clone(), diagonal.clone()]);
         Ok(u.with_gradient(&[cells, diagonal], move |gradient| {
             let [cells, diagonal] = &inputs;
-            let gradients =
-                backward::<T>(&wiring, cells.elements::<T>()?, &history, gradient.elements::<T>()?);
-            let dcells = Tensor::from_buffer(gradients.0, cells.shape())?;
-            let ddiagonal = Tensor::from_buffer(gradients.1, diagonal.shape())?;
-            Ok(vec![Some(dcells), Some(ddiagonal)])
+            let (dcells, ddiagonal) = backward::<T>(
+                &wiring,
+                cells.elements::<T>()?,
+                &history,
+                gradient.elements::<T>()?,
+                cells.is_tracked(),
+            );
+            let dcells = dcells.map(|dcells| Tensor::from_buffer(dcells, cells.shape()));
+            let ddiagonal = Tensor::from_buffer(ddiagonal, diagonal.shape())?;
+            Ok(vec![dcells.transpose()?, diagonal.is_tracked().then_some(ddiagonal)])
         }))
     })
 }
@@ -170,13 +174,14 @@ fn forward<T: Real>(
     (u, history)
 }
 
-/// Gradients of cells and diagonal.
+/// Gradients of cells, if wanted, and diagonal.
 fn backward<T: Real>(
     wiring: &Wiring,
     cells: &[T],
     history: &[Buffer<T>],
     gradient: &[T],
-) -> (Buffer<T>, Buffer<T>) {
+    want_cells: bool,
+) -> (Option<Buffer<T>>, Buffer<T>) {
     let (ports, count) = (wiring.ports, wiring.cells());
     let chips = gradient.len() / (2 * ports * ports);
     let run = |(strip, history): (&Strip, &Buffer<T>)| {
@@ -189,17 +194,19 @@ fn backward<T: Real>(
                     .copy_from_slice(&gradient[place..place + strip.width]);
             }
         }
-        let mut dcells = Buffer::<T>::zeros(count * 8);
+        let mut dcells = Buffer::<T>::zeros(if want_cells { count * 8 } else { 0 });
         back(wiring, cells, history, &mut values, &mut dcells);
         (dcells, values)
     };
     let strips = strips(ports, chips);
     let found: Vec<_> = strips.par_iter().zip(history).map(run).collect();
-    let mut dcells = Buffer::zeros(chips * count * 8);
+    let mut dcells = want_cells.then(|| Buffer::zeros(chips * count * 8));
     let mut ddiagonal = Buffer::zeros(chips * ports * 2);
     for (strip, (of_strip, values)) in strips.iter().zip(&found) {
-        let sum = &mut dcells[strip.chip * count * 8..][..count * 8];
-        sum.iter_mut().zip(of_strip.iter()).for_each(|(sum, part)| *sum += *part);
+        if let Some(dcells) = &mut dcells {
+            let sum = &mut dcells[strip.chip * count * 8..][..count * 8];
+            sum.iter_mut().zip(of_strip.iter()).for_each(|(sum, part)| *sum += *part);
+        }
         for (lane, port) in (strip.first..strip.first + strip.width).enumerate() {
             for part in 0..2 {
                 ddiagonal[(strip.chip * ports + port) * 2 + part] =
@@ -242,8 +249,9 @@ multiversion! {
         }
     }
 
-    /// Takes the gradient of a strip back through all columns, and adds up that of the cells:
-    /// `dM = G P^H` with `P` the rows before the cell, then `G <- M^H G`.
+    /// Takes the gradient of a strip back through all columns, `G <- M^H G` at every cell; and before
+    /// that sets the gradient of the cell, if `dcells` has room: `dM = G P^H` with `P` the rows
+    /// before the cell, which `history` holds.
     fn back[T: Real](
         wiring: &Wiring,
         cells: &[T],
@@ -253,17 +261,20 @@ multiversion! {
     ) {
         let mut cells = cells.as_chunks::<8>().0.iter().rev();
         let mut dcells = dcells.as_chunks_mut::<8>().0.iter_mut().rev();
-        let history = history.chunks_exact(values.len()).rev();
-        for (column, before) in wiring.columns.iter().rev().zip(history) {
-            for (ports, (m, dm)) in column.iter().rev().zip((&mut cells).zip(&mut dcells)) {
+        let mut history = history.chunks_exact(values.len()).rev();
+        for column in wiring.columns.iter().rev() {
+            let before = history.next().unwrap_or_default();
+            for (ports, m) in column.iter().rev().zip(&mut cells) {
                 let [x, y] = pair(values, *ports);
-                let rows = [&*x, &*y];
-                let p = [ports.0, ports.1].map(|port| &before[port * 2 * WIDTH..][..2 * WIDTH]);
-                for i in 0..2 {
-                    for j in 0..2 {
-                        let [re, im] = inner(rows[i], p[j]);
-                        dm[(i * 2 + j) * 2] = re;
-                        dm[(i * 2 + j) * 2 + 1] = im;
+                if let Some(dm) = dcells.next() {
+                    let rows = [&*x, &*y];
+                    let p = [ports.0, ports.1].map(|port| &before[port * 2 * WIDTH..][..2 * WIDTH]);
+                    for i in 0..2 {
+                        for j in 0..2 {
+                            let [re, im] = inner(rows[i], p[j]);
+                            dm[(i * 2 + j) * 2] = re;
+                            dm[(i * 2 + j) * 2 + 1] = im;
+                        }
                     }
                 }
                 unmix(m, x, y);

@@ -68,8 +68,8 @@ pub(super) fn analyse(spec: &Histogram, plan: &Plan, context: &Context<'_>) -> R
             &histograms,
         )?,
         format!(
-            "Bins of {:.4} mA; resonance is at 4 mA, the steepest slope at {:.3} mA.",
-            (high - low) / bins as f64,
+            "Bins of {} mA; resonance is at 4 mA, the steepest slope at {:.3} mA.",
+            spec.bin_milliamp,
             4.0 - ring.half_width_nm() / 3f64.sqrt()
         ),
     )];

@@ -179,3 +179,38 @@ impl Context<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::{Catalogue, DataChoice, default_folder};
+    use super::*;
+
+    /// A method of which one seed diverged is left out and named; one that failed for another reason
+    /// stays, to stop the analysis; an analysis of one method keeps it, as its finding.
+    #[test]
+    fn what_diverged_is_left_out_and_named() {
+        let catalogue = Catalogue::load(&default_folder()).unwrap();
+        let (data, _) = Data::load(DataChoice::Digits, None).unwrap();
+        let trainings = Trainings::from([
+            (("sat".to_owned(), 2), Training::Diverged("its loss is NaN in epoch 3".into())),
+            (("sam".to_owned(), 0), Training::Diverged("its loss is NaN".into())),
+            (("nat".to_owned(), 1), Training::Failed("the disk is full".into())),
+        ]);
+        let context = Context {
+            profile: &catalogue.profiles["paper"],
+            data: &data,
+            trainings: &trainings,
+            reference: None,
+            out: Path::new("."),
+        };
+        let kept = |id: &str| {
+            let experiment = &catalogue.experiments[id];
+            without_diverged(experiment, &experiment.profiles["paper"], &context)
+        };
+        let (plan, lost) = kept("fig2j");
+        assert_eq!(plan.methods, ["bp", "nat", "pruning", "pat"]);
+        assert_eq!(lost, ["**SAT** is left out: its loss is NaN in epoch 3."]);
+        let (plan, lost) = kept("figS-rho");
+        assert_eq!((plan.methods, lost), (vec!["sam".to_owned()], vec![]));
+    }
+}

@@ -36,6 +36,9 @@ struct Reached {
 /// None if a training left the numbers.
 type Row = Option<Reached>;
 
+/// Points of clean accuracy that are lost; none if all are, to a training that left the numbers.
+type Lost = Option<Interval>;
+
 pub(super) fn analyse(spec: &Sensitivity, plan: &Plan, context: &Context<'_>) -> Result<Findings> {
     let key = plan.methods.first().ok_or_else(|| Error::Usage("no method".into()))?;
     let mut tables = Vec::new();
@@ -139,10 +142,9 @@ fn judge(spec: &Sensitivity, view: &View, rows: &[Row], images: u64) -> Result<V
     };
     let (mut small, mut large) = (Vec::new(), Vec::new());
     for (rho, row) in spec.rho.iter().zip(rows).skip(1) {
-        // What diverges loses all.
         let lost = match row {
-            Some(Reached { clean, .. }) => difference(smallest, clean, images)?,
-            None => Interval { low: 1.0, high: 1.0, ..difference(smallest, smallest, images)? },
+            Some(Reached { clean, .. }) => Some(difference(smallest, clean, images)?.scaled(100.0)),
+            None => None,
         };
         if *rho <= 1.0 {
             small.push((*rho, lost));
@@ -150,29 +152,35 @@ fn judge(spec: &Sensitivity, view: &View, rows: &[Row], images: u64) -> Result<V
             large.push((*rho, lost));
         }
     }
-    let words = |losses: &[(f64, Interval)]| {
+    let words = |losses: &[(f64, Lost)]| {
         let words = losses.iter().map(|(rho, lost)| {
-            let lost = if lost.low == 1.0 { "diverged".to_owned() } else { points(lost) };
+            let lost = lost.map_or_else(|| "diverged".to_owned(), |lost| points(&lost.scaled(0.01)));
             format!("{rho}: {lost}")
         });
         format!("lost at rho {}", words.collect::<Vec<_>>().join(", "))
     };
-    let verdict = |losses: &[(f64, Interval)],
-                   yes: &dyn Fn(Interval) -> bool,
-                   no: &dyn Fn(Interval) -> bool| {
+    let verdict = |losses: &[(f64, Lost)], yes: &dyn Fn(Lost) -> bool, no: &dyn Fn(Lost) -> bool| {
         if losses.is_empty() {
             Verdict::NotTested
-        } else if losses.iter().all(|(_, lost)| yes(lost.scaled(100.0))) {
+        } else if losses.iter().all(|(_, lost)| yes(*lost)) {
             Verdict::Holds
-        } else if losses.iter().any(|(_, lost)| no(lost.scaled(100.0))) {
+        } else if losses.iter().any(|(_, lost)| no(*lost)) {
             Verdict::DoesNotHold
         } else {
             Verdict::Undecided
         }
     };
     let (most, least) = (spec.small_loses_at_most, spec.large_loses_at_least);
-    let of_small = verdict(&small, &|lost| lost.high <= most, &|lost| lost.low > most);
-    let of_large = verdict(&large, &|lost| lost.low >= least, &|lost| lost.high < least);
+    let of_small = verdict(
+        &small,
+        &|lost| lost.is_some_and(|lost| lost.high <= most),
+        &|lost| lost.is_none_or(|lost| lost.low > most),
+    );
+    let of_large = verdict(
+        &large,
+        &|lost| lost.is_none_or(|lost| lost.low >= least),
+        &|lost| lost.is_some_and(|lost| lost.high < least),
+    );
     Ok(vec![
         case("rho up to 1", of_small, words(&small)),
         case("rho from 10 on", of_large, words(&large)),
@@ -212,6 +220,7 @@ mod tests {
         let none = &[99.0, 98.9, 99.1][..];
         assert_eq!(verdicts([none, &[98.8, 98.7, 98.9], &[80.0, 70.0, 75.0]]), [Holds, Holds]);
         assert_eq!(verdicts([none, none, &[]]), [Holds, Holds]);
+        assert_eq!(verdicts([none, &[], none]), [DoesNotHold, DoesNotHold]);
         assert_eq!(verdicts([none, &[90.0, 91.0, 90.5], none]), [DoesNotHold, DoesNotHold]);
         assert_eq!(verdicts([none, &[98.8, 95.0, 98.9], &[98.0, 60.0, 97.0]]), [Undecided; 2]);
         assert_eq!(verdicts([&[], none, none]), [NotTested]);

@@ -3,6 +3,11 @@
 /// The channels of a pixel are filled up with zeros to a multiple of this.
 pub(super) const BLOCK: usize = 16;
 
+/// Channels, filled up.
+pub(super) fn depth(channels: usize) -> usize {
+    channels.next_multiple_of(BLOCK)
+}
+
 /// An image whose pixels hold their channels side by side, among other pixels.
 #[derive(Clone, Copy)]
 pub(super) struct ChannelsLast {
@@ -17,7 +22,7 @@ pub(super) struct ChannelsLast {
 impl ChannelsLast {
     /// Values of one pixel.
     pub(super) fn depth(&self) -> usize {
-        self.channels.next_multiple_of(BLOCK)
+        depth(self.channels)
     }
 
     /// Copies an image (channels, pixels) to where its pixels belong.

@@ -1,5 +1,5 @@
-//! Two-dimensional convolution (cross-correlation, as in every framework): direct where the stride
-//! is 1, else by im2col and GEMM.
+//! Two-dimensional convolution (cross-correlation, as in every framework). In f32 and with stride 1
+//! by Winograd's filtering where that is less work, else direct; all others by im2col and GEMM.
 
 mod channels_last;
 mod direct;

@@ -12,7 +12,7 @@
 
 use rayon::prelude::*;
 
-use super::channels_last::{BLOCK, ChannelsLast};
+use super::channels_last::{BLOCK, ChannelsLast, depth};
 use super::product::{COLUMNS, Multiply, ROWS};
 use super::scratch::Scratch;
 use super::tiles::{Forward, Gradient, Inverse, TILE, Tiles};
@@ -27,14 +27,14 @@ const PLACES: usize = TILE * TILE;
 /// second cache holds.
 const PANEL: usize = 1 << 17;
 
-/// Whether the convolution can be done here, and wastes little: channels are filled up to whole
-/// blocks and images to whole tiles.
+/// Whether the convolution can be done here, and with three quarters of the multiplications at
+/// most, though channels are filled up to whole blocks and images to whole tiles.
 pub(super) fn fits(s: Sizes) -> bool {
     let tiles = s.out_height.div_ceil(2) * s.out_width.div_ceil(2);
+    let filtered = PLACES * tiles * depth(s.channels) * depth(s.outputs);
     (s.kernel_height, s.kernel_width, s.stride) == (3, 3, 1)
         && s.padding <= 2
-        && s.channels.min(s.outputs) >= 8
-        && 4 * tiles <= 2 * s.pixels()
+        && 4 * filtered <= 3 * 9 * s.pixels() * s.channels * s.outputs
 }
 
 /// One direction of a convolution: from images to images.
@@ -168,6 +168,12 @@ impl Pass {
         distance(depth(self.channels) * self.outputs.next_multiple_of(COLUMNS))
     }
 
+    /// Transforms some tiles of spread images, each place of a tile `distance` after the one before.
+    fn transform(&self, tiles: &Tiles, padded: &[f32], to: &mut [f32], distance: usize) {
+        let (tiles, depth) = (tiles.clone(), depth(self.channels));
+        pulp::Arch::new().dispatch(Forward { tiles, depth, from: padded, to, distance });
+    }
+
     /// Convolves the spread images of a group.
     fn run(&self, padded: &[f32], filters: &[f32], work: &mut Domain, images: &mut [f32]) {
         let (rows, columns) = self.tiles();
@@ -184,16 +190,10 @@ impl Pass {
         for first in (0..count * rows).step_by(panel) {
             let last = (first + panel).min(count * rows);
             let grid = Tiles { rows, columns, range: first..last };
-            pulp::Arch::new().dispatch(Forward {
-                tiles: grid.clone(),
-                depth: c,
-                from: padded,
-                to: v,
-                distance: v_distance,
-            });
+            self.transform(&grid, padded, v, v_distance);
             for place in 0..PLACES {
                 pulp::Arch::new().dispatch(Multiply {
-                    rows: (grid.count()).next_multiple_of(ROWS),
+                    rows: grid.count().next_multiple_of(ROWS),
                     columns: o,
                     depth: c,
                     a: &v[place * v_distance..][..tiles * c],
@@ -215,11 +215,6 @@ impl Pass {
         let images = images.chunks_exact_mut(self.out_image());
         y.chunks_exact(length).zip(images).for_each(|(y, planes)| filled.collect(y, planes));
     }
-}
-
-/// Channels, filled up.
-fn depth(channels: usize) -> usize {
-    channels.next_multiple_of(BLOCK)
 }
 
 /// From one place of a tile to the next for matrices of a size: not a power of two, which would
@@ -359,13 +354,7 @@ fn weight_products(
     for first in (0..images * rows).step_by(panel) {
         let last = (first + panel).min(images * rows);
         let grid = Tiles { rows, columns, range: first..last };
-        pulp::Arch::new().dispatch(Forward {
-            tiles: grid.clone(),
-            depth: c,
-            from: padded_x,
-            to: v,
-            distance: v_distance,
-        });
+        forth.transform(&grid, padded_x, v, v_distance);
         pulp::Arch::new().dispatch(Gradient {
             tiles: grid.clone(),
             depth: o,
