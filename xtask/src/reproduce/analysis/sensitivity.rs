@@ -154,33 +154,31 @@ fn judge(spec: &Sensitivity, view: &View, rows: &[Row], images: u64) -> Result<V
     }
     let words = |losses: &[(f64, Lost)]| {
         let words = losses.iter().map(|(rho, lost)| {
-            let lost = lost.map_or_else(|| "diverged".to_owned(), |lost| points(&lost.scaled(0.01)));
+            let lost =
+                lost.map_or_else(|| "diverged".to_owned(), |lost| points(&lost.scaled(0.01)));
             format!("{rho}: {lost}")
         });
         format!("lost at rho {}", words.collect::<Vec<_>>().join(", "))
     };
-    let verdict = |losses: &[(f64, Lost)], yes: &dyn Fn(Lost) -> bool, no: &dyn Fn(Lost) -> bool| {
-        if losses.is_empty() {
-            Verdict::NotTested
-        } else if losses.iter().all(|(_, lost)| yes(*lost)) {
-            Verdict::Holds
-        } else if losses.iter().any(|(_, lost)| no(*lost)) {
-            Verdict::DoesNotHold
-        } else {
-            Verdict::Undecided
-        }
-    };
+    let verdict =
+        |losses: &[(f64, Lost)], yes: &dyn Fn(Lost) -> bool, no: &dyn Fn(Lost) -> bool| {
+            if losses.is_empty() {
+                Verdict::NotTested
+            } else if losses.iter().all(|(_, lost)| yes(*lost)) {
+                Verdict::Holds
+            } else if losses.iter().any(|(_, lost)| no(*lost)) {
+                Verdict::DoesNotHold
+            } else {
+                Verdict::Undecided
+            }
+        };
     let (most, least) = (spec.small_loses_at_most, spec.large_loses_at_least);
-    let of_small = verdict(
-        &small,
-        &|lost| lost.is_some_and(|lost| lost.high <= most),
-        &|lost| lost.is_none_or(|lost| lost.low > most),
-    );
-    let of_large = verdict(
-        &large,
-        &|lost| lost.is_none_or(|lost| lost.low >= least),
-        &|lost| lost.is_some_and(|lost| lost.high < least),
-    );
+    let of_small = verdict(&small, &|lost| lost.is_some_and(|lost| lost.high <= most), &|lost| {
+        lost.is_none_or(|lost| lost.low > most)
+    });
+    let of_large = verdict(&large, &|lost| lost.is_none_or(|lost| lost.low >= least), &|lost| {
+        lost.is_some_and(|lost| lost.high < least)
+    });
     Ok(vec![
         case("rho up to 1", of_small, words(&small)),
         case("rho from 10 on", of_large, words(&large)),

@@ -160,39 +160,6 @@ fn whole_numbers_stay_whole_when_they_are_set() {
     assert!(method.with_setting(bits, 25.0).unwrap_err().contains("[1, 24]"));
 }
 
-#[test]
-fn the_knowledge_matrix_refuses_what_has_no_place_in_it() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("profiles")).unwrap();
-    let read = |name: &str| std::fs::read_to_string(default_folder().join(name)).unwrap();
-    let good = read("knowledge.toml");
-    let good = format!(
-        "{}{}",
-        &good[..good.find("[profiles.quick]").unwrap()],
-        &good[good.find("[profiles.controlled]").unwrap()..]
-    );
-    let profile = read("profiles/controlled.toml");
-    std::fs::write(folder.path().join("profiles/controlled.toml"), profile).unwrap();
-    let check = |from: &str, to: &str| {
-        assert!(good.contains(from), "{from}");
-        std::fs::write(folder.path().join("knowledge.toml"), good.replace(from, to)).unwrap();
-        Catalogue::load(folder.path()).map(|_| ()).map_err(|e| e.to_string())
-    };
-    check("chips = 20", "chips = 1").unwrap();
-    for (from, to, says) in [
-        ("chips = 20", "chips = 0", "allowed is [1, 1000]"),
-        ("chips = 20\n", "", "chips is None"),
-        ("nat-drift = \"drift\"", "nat-drift = \"rain\"", "no kind \"rain\""),
-        ("nat-weight = \"weight\"\n", "", "\"nat-weight\" is neither"),
-        ("rivals = [\"bp-blind\"]\n", "", "rivals has 0 methods"),
-        ("rivals = [\"bp-blind\"]", "rivals = [\"sam-blind\"]", "\"bp-blind\" is neither"),
-        ("label = \"5 bits\"", "label = \"6 bits\"", "two strengths labelled \"6 bits\""),
-    ] {
-        let error = check(from, to).unwrap_err();
-        assert!(error.contains(says), "{error}");
-    }
-}
-
 /// One experiment of the workspace, changed in one place, with all profiles.
 #[test]
 fn what_could_only_fail_after_training_is_refused_before() {
@@ -218,6 +185,18 @@ fn what_could_only_fail_after_training_is_refused_before() {
         ("gap.toml", "to = \"weights-adam\", what", "to = \"adam\", what", "method \"adam\""),
         ("figS-rho.toml", "kelvin = -1.0", "kelvin = nan", "kelvin NaN is not finite"),
         ("figS-rho.toml", "[1e-32, 0.0001,", "[0.0001, 1e-32,", "in increasing order"),
+        ("knowledge.toml", "chips = 20", "chips = 0", "allowed is [1, 1000]"),
+        ("knowledge.toml", "chips = 20\n", "", "chips is None"),
+        ("knowledge.toml", "nat-drift = \"drift\"", "nat-drift = \"rain\"", "no kind \"rain\""),
+        ("knowledge.toml", "nat-weight = \"weight\"\n", "", "\"nat-weight\" is neither"),
+        ("knowledge.toml", "rivals = [\"bp-blind\"]\n", "", "rivals has 0 methods"),
+        (
+            "knowledge.toml",
+            "rivals = [\"bp-blind\"]",
+            "rivals = [\"sam-blind\"]",
+            "\"bp-blind\" is neither",
+        ),
+        ("knowledge.toml", "label = \"5 bits\"", "label = \"6 bits\"", "labelled \"6 bits\""),
         ("figS-rho.toml", "methods = [\"sam\"]", "methods = [\"sam\", \"sat\"]", "methods has 2"),
     ] {
         let good = read(file);
