@@ -335,14 +335,14 @@ pub trait PhysicalLayer: Send + Sync {
         Ok(None)
     }
 
-    /// The physical setting that the electronics program (a detuning, a current), with the range
-    /// of the converter and the port at which an error of the setting enters. `None` if the
-    /// device has no converter to speak of.
+    /// The physical settings that the electronics program (detunings, currents, phases), each
+    /// with the range of the converter and the port at which an error of the setting enters.
+    /// None if the device has no converter to speak of.
     ///
     /// # Errors
     /// If the controls do not fit.
-    fn drive(&self, _controls: &Controls) -> Result<Option<Drive>> {
-        Ok(None)
+    fn drives(&self, _controls: &Controls) -> Result<Vec<Drive>> {
+        Ok(Vec::new())
     }
 
     /// What its output obeys.

@@ -81,6 +81,27 @@ fn cascades() {
 }
 
 #[test]
+fn detection() {
+    let golden = Golden::load("detect");
+    for case in golden.listed() {
+        let name = case["name"].as_str().unwrap();
+        let normalised = case["normalised"].as_bool().unwrap();
+        for dtype in DTYPES {
+            let get = |part: &str| golden.get(&format!("{name}/{part}"), dtype);
+            let (field, g) = (get("field"), get("g"));
+            let (y, d) = backward(&[&field], &g, |t| {
+                if normalised { ops::normalised_power(&t[0]) } else { ops::power(&t[0]) }
+            });
+            for (part, got) in [("y", &y), ("dfield", &d[0])] {
+                let want = golden.get(&format!("{name}/{part}"), DType::F64);
+                let tolerance = 32.0 * eps(dtype) * largest(&want).max(1.0);
+                assert_close(&format!("{name} {part} {dtype:?}"), got, &want, 0.0, tolerance);
+            }
+        }
+    }
+}
+
+#[test]
 fn max_pooling() {
     let golden = Golden::load("pool");
     for case in golden.listed() {
@@ -454,7 +475,7 @@ fn operators_of_tensors() {
 }
 
 /// Every public operator with the golden file that covers it.
-const COVERED: [(&str, &[&str]); 7] = [
+const COVERED: [(&str, &[&str]); 8] = [
     (
         "elementwise",
         &[
@@ -492,6 +513,7 @@ const COVERED: [(&str, &[&str]); 7] = [
     ),
     ("average", &["avg_pool2d"]),
     ("cascade", &["cascade"]),
+    ("detect", &["power", "normalised_power"]),
     ("pool", &["max_pool2d"]),
     ("conv", &["conv2d"]),
     ("dense", &["linear", "add_bias", "relu", "sigmoid"]),

@@ -5,7 +5,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{normal, tensor, uniform};
+use common::{assert_close, normal, tensor, uniform, values};
 use pnn_core::layers::BatchNorm;
 use pnn_core::ops::{self, ConvGeometry, Wiring};
 use pnn_core::testing::{GradientCheck, GradientError, check_gradients};
@@ -57,6 +57,24 @@ fn cascades() {
         let cells = f64s(1, &[chips, wiring.cells(), 2, 2, 2]);
         check(&[cells, f64s(2, &[chips, ports, 2])], |t| ops::cascade(&wiring, &t[0], &t[1]));
     }
+}
+
+#[test]
+fn detection() {
+    for shape in [[1, 2, 1], [3, 2, 4], [2, 2, 37]] {
+        check(&[f64s(1, &shape)], |t| ops::power(&t[0]));
+        check(&[f64s(2, &shape)], |t| ops::normalised_power(&t[0]));
+    }
+    // Light that is weaker than what powers are divided by, and none at all.
+    let dark = (f64s(3, &[2, 2, 5]) * 1e-9).unwrap();
+    let scaled = |t: &[Tensor]| ops::normalised_power(&(&t[0] * 1e-9)?)? * 1e6;
+    check(&[f64s(3, &[2, 2, 5])], scaled);
+    let powers = ops::power(&dark).unwrap();
+    let want = values(&powers).into_iter().map(|p| p / 1e-12).collect();
+    let want = Tensor::from_vec(want, [2, 5]).unwrap();
+    assert_close("dark", &ops::normalised_power(&dark).unwrap(), &want, 1e-12, 0.0);
+    let zeros = f64s(3, &[2, 2, 5]).zeros_like().unwrap();
+    assert_eq!(values(&ops::normalised_power(&zeros).unwrap()), [0.0; 10]);
 }
 
 #[test]

@@ -19,6 +19,17 @@ fn is_shape_error<T>(result: Result<T, Error>) -> bool {
 }
 
 #[test]
+fn fields_have_two_parts() {
+    for shape in [&[3, 4][..], &[3, 1, 4], &[2, 3, 4], &[2], &[1, 2, 3, 4]] {
+        assert!(is_shape_error(ops::power(&zeros(shape))), "{shape:?}");
+        assert!(is_shape_error(ops::normalised_power(&zeros(shape))), "{shape:?}");
+    }
+    for shape in [[0, 2, 4], [3, 2, 0]] {
+        assert_eq!(ops::normalised_power(&zeros(&shape)).unwrap().dims(), [shape[0], shape[2]]);
+    }
+}
+
+#[test]
 fn cascades() {
     let wiring = |ports, columns: &[&[(usize, usize)]]| {
         let columns = columns.iter().map(|column| column.to_vec()).collect();

@@ -77,6 +77,13 @@ fn cascades() {
 }
 
 #[test]
+fn detection() {
+    let field = [f32s(1, &[300, 2, 67])];
+    check("power", &field, |t| ops::power(&t[0]));
+    check("normalised_power", &field, |t| ops::normalised_power(&t[0]));
+}
+
+#[test]
 fn convolutions() {
     for (batch, channels, outputs, side, kernel, stride, padding) in [
         (67, 6, 16, 14, 5, 1, 0),

@@ -2,5 +2,6 @@
 
 mod error;
 pub mod mrr;
+pub mod mzi;
 
 pub use error::{Error, Result};

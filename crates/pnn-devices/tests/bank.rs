@@ -257,7 +257,7 @@ fn the_drive_is_the_setting_that_its_port_adds_to() {
     for parametrisation in PARAMETRISATIONS {
         let bank = bank(LINEAR, parametrisation);
         let (here, there) = (initial(&bank, 1), initial(&bank, 2));
-        let drive = |controls: &Controls| -> Drive { bank.drive(controls).unwrap().unwrap() };
+        let drive = |controls: &Controls| -> Drive { bank.drives(controls).unwrap().remove(0) };
         let (from, to) = (drive(&here), drive(&there));
         assert!(
             values(&from.setting).iter().all(|v| from.range.contains(*v)),

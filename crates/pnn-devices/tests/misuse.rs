@@ -18,7 +18,7 @@ fn refusals(device: &impl PhysicalLayer, product: Product, controls: &Controls) 
         device.forward(&light(product), controls, &ideal).unwrap_err().to_string(),
         device.weights(controls, &ideal).unwrap_err().to_string(),
         device.sensitivity(controls).unwrap_err().to_string(),
-        device.drive(controls).unwrap_err().to_string(),
+        device.drives(controls).unwrap_err().to_string(),
     ]
 }
 

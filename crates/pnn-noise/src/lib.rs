@@ -4,4 +4,4 @@ mod error;
 mod source;
 
 pub use error::{Error, Result};
-pub use source::{Noise, NoiseModel, Source, quantise};
+pub use source::{Beyond, Noise, NoiseModel, Source, quantise};

@@ -4,7 +4,7 @@ use pnn_core::device::{Bounds, Chip, PortShape};
 use pnn_core::model::Physical;
 use pnn_core::{DType, Seed, Tensor};
 use rand::distr::Distribution;
-use rand_distr::{Normal, Uniform};
+use rand_distr::{Normal, StandardNormal, Uniform};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Error, Result};
@@ -15,6 +15,10 @@ const RESONANCE: &str = "resonance_shift_nm";
 const WEIGHT: &str = "weight_error";
 /// Deviation port that errors of detected outputs enter.
 const READOUT: &str = "readout_error";
+/// Deviation ports that errors of an interferometer's phases enter.
+const PHASES: [&str; 2] = ["theta_error_rad", "phi_error_rad"];
+/// Deviation ports that errors of an interferometer's splitters enter.
+const SPLITTERS: [&str; 2] = ["left_splitter_error", "right_splitter_error"];
 
 /// One physical cause of deviations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +59,24 @@ pub enum Source {
         /// Standard deviation, in units of the output.
         std: f64,
     },
+    /// Error of the phases of interferometers: independent N(0, `std_rad`^2) on ports
+    /// `theta_error_rad` and `phi_error_rad`.
+    Phase {
+        /// Standard deviation in rad.
+        std_rad: f64,
+    },
+    /// Error of the splitters of interferometers: independent N(0, `std`^2) on ports
+    /// `left_splitter_error` and `right_splitter_error`, kept within +-`limit`.
+    Splitter {
+        /// Standard deviation, in the unit of the ports.
+        std: f64,
+        /// The largest error: beyond 1 a splitting ratio is no splitter at all.
+        #[serde(default = "splitter_limit")]
+        limit: f64,
+        /// What becomes of a draw beyond it.
+        #[serde(default)]
+        beyond: Beyond,
+    },
     /// Rounding of the programmed settings by a digital-to-analog converter with `bits` bits over
     /// its range ([`pnn_core::device::PhysicalLayer::drive`]); settings beyond it saturate. It is
     /// the rounding of the settings at the time of the draw.
@@ -62,6 +84,21 @@ pub enum Source {
         /// Resolution in bits, 1 to 24.
         bits: u32,
     },
+}
+
+/// What becomes of a draw beyond a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Beyond {
+    /// It is drawn again: a truncated normal distribution.
+    #[default]
+    Redraw,
+    /// It becomes the limit.
+    Clamp,
+}
+
+fn splitter_limit() -> f64 {
+    0.99
 }
 
 /// 0.08 nm/K, the drift in the published code of Xu et al. (2026); the text of the paper has
@@ -78,6 +115,8 @@ impl Source {
             Self::RandomDrift { .. } => "random_drift",
             Self::Weight { .. } => "weight",
             Self::Readout { .. } => "readout",
+            Self::Phase { .. } => "phase",
+            Self::Splitter { .. } => "splitter",
             Self::Quantisation { .. } => "quantisation",
         }
     }
@@ -113,6 +152,16 @@ impl Source {
             }
             Self::Weight { std } => non_negative("weight noise std", std),
             Self::Readout { std } => non_negative("readout noise std", std),
+            Self::Phase { std_rad } => non_negative("phase std_rad", std_rad),
+            Self::Splitter { std, limit, .. } => {
+                non_negative("splitter std", std)?;
+                // With a limit of a tenth of the spread one draw in twelve is kept.
+                if limit < 1.0 && limit > 0.0 && limit >= 0.1 * std {
+                    return Ok(());
+                }
+                let allowed = "below 1, above 0 and a tenth of std";
+                Err(Error::Range { what: "splitter limit", value: limit, allowed })
+            }
             Self::Quantisation { bits } if (1..=24).contains(&bits) => Ok(()),
             Self::Quantisation { bits } => {
                 let value = f64::from(bits);
@@ -281,11 +330,11 @@ impl Source {
             (seed, position) => seed.index(position as u64),
         };
         let normal = |port, std| self.normal(layer, port, std, shots, &layer_seed);
-        let (port, value) = match *self {
-            Self::Fabrication { std_nm } => (RESONANCE, normal(RESONANCE, std_nm)?),
+        let errors = match *self {
+            Self::Fabrication { std_nm } => vec![(RESONANCE, normal(RESONANCE, std_nm)?)],
             Self::Drift { kelvin, nm_per_kelvin } => {
                 self.port(layer, RESONANCE)?;
-                (RESONANCE, Tensor::new(kelvin * nm_per_kelvin)?)
+                vec![(RESONANCE, Tensor::new(kelvin * nm_per_kelvin)?)]
             }
             Self::RandomDrift { max_kelvin, nm_per_kelvin } => {
                 self.port(layer, RESONANCE)?;
@@ -296,16 +345,29 @@ impl Source {
                 })?;
                 // Not the layer's stream: the chip has one temperature.
                 let share = uniform.sample(&mut chip_seed.rng());
-                (RESONANCE, Tensor::new(share * max_kelvin * nm_per_kelvin)?)
+                vec![(RESONANCE, Tensor::new(share * max_kelvin * nm_per_kelvin)?)]
             }
-            Self::Weight { std } => (WEIGHT, normal(WEIGHT, std)?),
-            Self::Readout { std } => (READOUT, normal(READOUT, std)?),
+            Self::Weight { std } => vec![(WEIGHT, normal(WEIGHT, std)?)],
+            Self::Readout { std } => vec![(READOUT, normal(READOUT, std)?)],
+            Self::Phase { std_rad } => {
+                let of = |port| self.normal(layer, port, std_rad, shots, &layer_seed.child(port));
+                vec![(PHASES[0], of(PHASES[0])?), (PHASES[1], of(PHASES[1])?)]
+            }
+            Self::Splitter { std, limit, beyond } => {
+                let of = |port| -> Result<Tensor> {
+                    let size = self.port(layer, port)?.dims().iter().product();
+                    Ok(limited(std, limit, beyond, size, &layer_seed.child(port))?)
+                };
+                vec![(SPLITTERS[0], of(SPLITTERS[0])?), (SPLITTERS[1], of(SPLITTERS[1])?)]
+            }
             Self::Quantisation { .. } if position > 0 => {
                 return Err(Error::TwoConverters { layer: layer.name().to_owned() });
             }
-            Self::Quantisation { bits } => self.rounding(layer, bits)?,
+            Self::Quantisation { bits } => self.roundings(layer, bits)?,
         };
-        chip.layer_mut(layer.name()).add(port, &value)?;
+        for (port, value) in errors {
+            chip.layer_mut(layer.name()).add(port, &value)?;
+        }
         Ok(())
     }
 
@@ -343,18 +405,43 @@ impl Source {
         Ok(seed.tensor(normal, &dims, DType::F64)?)
     }
 
-    /// The rounding error of a layer's settings, and the port that it enters.
-    fn rounding(&self, layer: &Physical, bits: u32) -> Result<(&'static str, Tensor)> {
-        let drive = layer.device().drive(&layer.controls().detach())?;
-        let drive = drive.ok_or_else(|| self.missing(layer, "programmed setting"))?;
-        if !(drive.range.low.is_finite() && drive.range.high.is_finite()) {
-            return Err(self.missing(layer, "bounded converter range"));
+    /// The rounding errors of a layer's settings, and the ports that they enter.
+    fn roundings(&self, layer: &Physical, bits: u32) -> Result<Vec<(&'static str, Tensor)>> {
+        let drives = layer.device().drives(&layer.controls().detach())?;
+        if drives.is_empty() {
+            return Err(self.missing(layer, "programmed setting"));
         }
-        let setting = drive.setting.to_dtype(DType::F64)?;
-        let values = setting.flatten_all()?.to_vec1::<f64>()?;
-        let errors: Vec<f64> = values.iter().map(|v| quantise(*v, drive.range, bits) - v).collect();
-        Ok((drive.port, Tensor::from_vec(errors, setting.shape())?))
+        let rounding = |drive: pnn_core::Drive| {
+            if !(drive.range.low.is_finite() && drive.range.high.is_finite()) {
+                return Err(self.missing(layer, "bounded converter range"));
+            }
+            let setting = drive.setting.to_dtype(DType::F64)?;
+            let values = setting.elements::<f64>()?.iter();
+            let errors = values.map(|v| quantise(*v, drive.range, bits) - v).collect::<Vec<_>>();
+            Ok((drive.port, Tensor::from_vec(errors, setting.shape())?))
+        };
+        drives.into_iter().map(rounding).collect()
     }
+}
+
+/// Normal draws kept within +-`limit`.
+fn limited(
+    std: f64,
+    limit: f64,
+    beyond: Beyond,
+    size: usize,
+    seed: &Seed,
+) -> pnn_core::Result<Tensor> {
+    let mut rng = seed.rng();
+    let mut draw = || loop {
+        let normal: f64 = StandardNormal.sample(&mut rng);
+        match (std * normal, beyond) {
+            (error, _) if error.abs() <= limit => return error,
+            (error, Beyond::Clamp) => return error.clamp(-limit, limit),
+            (_, Beyond::Redraw) => {}
+        }
+    };
+    Tensor::from_vec((0..size).map(|_| draw()).collect::<Vec<f64>>(), size)
 }
 
 /// The nearest of `2^bits` levels that divide a range evenly, both ends included.

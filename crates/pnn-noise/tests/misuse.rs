@@ -36,6 +36,8 @@ fn layers_without_the_port_are_named() {
             Source::RandomDrift { .. } => ("random_drift", "port \"resonance_shift_nm\""),
             Source::Weight { .. } => ("weight", "port \"weight_error\""),
             Source::Readout { .. } => ("readout", "port \"readout_error\""),
+            Source::Phase { .. } => ("phase", "port \"theta_error_rad\""),
+            Source::Splitter { .. } => ("splitter", "port \"left_splitter_error\""),
             Source::Quantisation { .. } => ("quantisation", "programmed setting"),
         };
         let error = one(noise.source).draw(&layers, 1, &Seed::new(1)).unwrap_err().to_string();
@@ -85,9 +87,9 @@ impl PhysicalLayer for Unlimited {
     fn forward(&self, x: &Tensor, controls: &Controls, deviations: &Deviations) -> Result<Tensor> {
         self.0.forward(x, controls, deviations)
     }
-    fn drive(&self, controls: &Controls) -> Result<Option<Drive>> {
+    fn drives(&self, controls: &Controls) -> Result<Vec<Drive>> {
         let setting = controls.get("weight")?.clone();
-        Ok(Some(Drive { setting, range: Bounds::UNBOUNDED, port: RESONANCE }))
+        Ok(vec![Drive { setting, range: Bounds::UNBOUNDED, port: RESONANCE }])
     }
 }
 

@@ -87,7 +87,7 @@ fn chip(layer: &Physical, bits: u32) -> Chip {
 
 /// The layer programmed to the levels of the converter.
 fn programmed(layer: &Physical, bits: u32) -> Tensor {
-    let drive = layer.device().drive(&layer.controls()).unwrap().unwrap();
+    let drive = layer.device().drives(&layer.controls()).unwrap().remove(0);
     let setting = values(&drive.setting).into_iter().map(|v| quantise(v, drive.range, bits));
     Tensor::from_vec(setting.collect(), drive.setting.shape()).unwrap()
 }
@@ -112,7 +112,7 @@ fn a_quantised_bank_has_the_weights_of_the_levels() {
                 _ => RESONANCE,
             };
             let chip = chip(&layer, bits);
-            let drive = layer.device().drive(&layer.controls()).unwrap().unwrap();
+            let drive = layer.device().drives(&layer.controls()).unwrap().remove(0);
             let step = (drive.range.high - drive.range.low) / (f64::from(bits).exp2() - 1.0);
             let errors = values(at(&chip, "bank", port));
             assert!(

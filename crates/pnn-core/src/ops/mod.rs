@@ -5,6 +5,7 @@
 
 mod cascade;
 mod conv;
+mod detect;
 mod gemm;
 mod linear;
 mod map;
@@ -16,6 +17,7 @@ mod through;
 
 pub use cascade::{Wiring, cascade};
 pub use conv::{ConvGeometry, conv2d};
+pub use detect::{normalised_power, power};
 pub use linear::{add_bias, linear};
 pub use map::{Elementwise, Relu, Sigmoid, map, relu, sigmoid};
 pub use norm::{ChannelStatistics, Tail, batch_norm, batch_norm_fused, batch_norm_with};

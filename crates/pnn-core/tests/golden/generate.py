@@ -435,6 +435,21 @@ def cascade():
     write("cascade", out, cases=cases)
 
 
-for make in [conv, pool, norm, dense, loss, optim, schedule, sam, elementwise, average, fused, cascade]:
+def detect():
+    out, cases = {}, []
+    for i, shape in enumerate([(1, 2, 1), (3, 2, 5), (5, 2, 64)]):
+        for kind in ["power", "normalised"]:
+            name = f"{'x'.join(map(str, shape))}/{kind}"
+            cases.append({"name": name, "normalised": kind == "normalised"})
+
+            def forward(field):
+                power = (torch.view_as_complex(field.movedim(1, 2).contiguous()).abs() ** 2)
+                return torch.nn.functional.normalize(power, dim=1) if kind == "normalised" else power
+
+            run(out, name, forward, field=normal(seeded(950 + i), *shape))
+    write("detect", out, cases=cases)
+
+
+for make in [conv, pool, norm, dense, loss, optim, schedule, sam, elementwise, average, fused, cascade, detect]:
     if not sys.argv[1:] or make.__name__ in sys.argv[1:]:
         make()

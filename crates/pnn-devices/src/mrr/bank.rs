@@ -292,8 +292,8 @@ impl<F: TransferFunction> PhysicalLayer for MrrBank<F> {
         Ok(Some(ops::map(&detunings, Slope(self.transfer.clone()))?))
     }
 
-    fn drive(&self, controls: &Controls) -> pnn_core::Result<Option<Drive>> {
-        Ok(Some(match self.parametrisation {
+    fn drives(&self, controls: &Controls) -> pnn_core::Result<Vec<Drive>> {
+        Ok(vec![match self.parametrisation {
             Parametrisation::Current(_) => Drive {
                 setting: into_core(self.setting(controls))?.clone(),
                 range: self.controls[0].bounds,
@@ -304,7 +304,7 @@ impl<F: TransferFunction> PhysicalLayer for MrrBank<F> {
                 range: TUNING_RANGE_NM,
                 port: RESONANCE_SHIFT_NM,
             },
-        }))
+        }])
     }
 
     fn passivity(&self) -> Passivity {

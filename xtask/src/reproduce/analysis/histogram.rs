@@ -119,8 +119,7 @@ fn judge(method: &[f64], baseline: &[f64]) -> Result<(Verdict, String)> {
 fn detunings_of(model: &dyn Model) -> Result<Vec<f64>> {
     let mut detunings = Vec::new();
     for layer in model.physical_layers() {
-        let drive = layer.device().drive(&layer.controls().detach())?;
-        if let Some(drive) = drive {
+        for drive in layer.device().drives(&layer.controls().detach())? {
             let read = |t: &Tensor| t.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
             detunings.extend(read(&drive.setting)?);
         }

@@ -1,0 +1,18 @@
+//! Meshes of Mach-Zehnder interferometers (Reck et al., Phys. Rev. Lett. 73, 58, 1994; Clements et
+//! al., Optica 3, 1460, 2016; Xu et al., Nat. Commun. 17, 1766, 2026).
+//!
+//! Two splitters and two heaters couple two waveguides by any 2x2 unitary matrix, up to phases;
+//! columns of them make any unitary matrix of many ports. Splitters that do not split evenly, phases
+//! that are not as set, loss and the warmth of neighbours are deviations.
+
+mod cell;
+mod layout;
+mod mesh;
+mod neighbours;
+
+pub use cell::{Basis, SplitterError};
+pub use layout::Layout;
+pub use mesh::{
+    Detection, EXCESS_LOSS_DB, GAMMA_ERROR_RAD, LEFT_SPLITTER_ERROR, MziMesh, PHI_ERROR_RAD,
+    RIGHT_SPLITTER_ERROR, THERMAL_CROSSTALK, THETA_ERROR_RAD,
+};
