@@ -55,6 +55,12 @@ impl Evaluator<'_> {
                 let labels = indices.iter().map(|i| data.label(*i)).collect();
                 batches.push((read(data, indices, mode)?, labels));
             }
+            if mode == Mode::Eval {
+                // The number of images a pass does not matter then, and what is done once a pass
+                // (a mesh's matrix) is done less often.
+                batches =
+                    batches.chunks(TOGETHER.div_ceil(batch)).map(joined).collect::<Result<_>>()?;
+            }
             Ok(Features { mode, classes: data.classes(), batches, calibration })
         })
     }
@@ -79,6 +85,16 @@ impl Features {
             Ok(evaluation)
         })
     }
+}
+
+/// Images that go through the rest of a network together.
+const TOGETHER: usize = 2_000;
+
+/// Batches as one.
+fn joined(batches: &[(Tensor, Vec<u8>)]) -> Result<(Tensor, Vec<u8>)> {
+    let inputs: Vec<_> = batches.iter().map(|(x, _)| x).collect();
+    let labels = batches.iter().flat_map(|(_, labels)| labels.iter().copied()).collect();
+    Ok((Tensor::cat(&inputs, 0)?, labels))
 }
 
 /// Keeps what a layer reads.

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod error;
 mod lenet;
+mod mzi_lenet;
 mod observer;
 mod recipe;
 mod resnet;
@@ -11,6 +12,7 @@ mod trainer;
 
 pub use error::{Error, Result};
 pub use lenet::{FcActivation, LayerFactory, LeNet5};
+pub use mzi_lenet::MziLeNet5;
 pub use observer::{EpochRecord, JsonLines, Observer, StepEvent};
 pub use recipe::{
     MrrFactory, RawRecipe, Recipe, RuleRecipe, SharpnessRecipe, StrategyRecipe, Trained, twins,

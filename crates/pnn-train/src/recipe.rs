@@ -6,16 +6,23 @@ use std::sync::Arc;
 use pnn_core::layers::Product;
 use pnn_core::model::{Lab, Model};
 use pnn_core::optim::{Adam, Asam, Descent, Optimizer, Rule, Sam, Schedule, Sgd, SharpnessAware};
-use pnn_core::{Chip, Deviations, PhysicalLayer, Seed, Twin};
+use pnn_core::{Bounds, Chip, DType, Deviations, PhysicalLayer, Seed, Twin};
+use pnn_data::Normalisation;
 use pnn_devices::mrr::{Heater, Lorentzian, MrrBank, Parametrisation};
+use pnn_devices::mzi::MziMesh;
 use pnn_noise::{NoiseModel, Source};
 use serde::{Deserialize, Serialize};
 
-use crate::lenet::LayerFactory;
+use crate::lenet::{FcActivation, LayerFactory, LeNet5};
+use crate::mzi_lenet::MziLeNet5;
 use crate::strategy::{Backprop, NoiseAware, PhysicsAware, Pruning, Strategy};
 use crate::{Error, Result};
 
-/// What is trained in a ring.
+/// Ports of the mesh of [`Trained::Phases`].
+const PORTS: usize = 64;
+
+/// What is trained in a device, and with it the network: rings make a [`LeNet5`], a mesh a
+/// [`MziLeNet5`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trained {
@@ -25,6 +32,8 @@ pub enum Trained {
     Detunings,
     /// The heater currents in mA, in the figures' convention `x = 4 - I`.
     Currents,
+    /// The phases in rad of a 64-port mesh of interferometers, and the electronics before it.
+    Phases,
 }
 
 /// How gradients are obtained.
@@ -48,8 +57,10 @@ pub enum StrategyRecipe {
     },
     /// Physics-aware training, with the layer-by-layer hardware forward pass.
     Pat {
-        /// What the one fixed chip in the loop is drawn from.
-        hardware: NoiseModel,
+        /// What the one fixed chip in the loop is drawn from; if absent, it is the chip that is
+        /// given to [`Recipe::strategy`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hardware: Option<NoiseModel>,
     },
 }
 
@@ -109,8 +120,11 @@ pub struct Recipe {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawRecipe {
-    /// What is trained in a ring.
+    /// What is trained in a device.
     pub train: Trained,
+    /// The limit of the electronic weights before a mesh, either sign; none if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_limit: Option<f64>,
     /// How gradients are obtained.
     pub strategy: StrategyRecipe,
     /// The update rule.
@@ -146,7 +160,8 @@ impl TryFrom<RawRecipe> for Recipe {
             StrategyRecipe::Nat { noise } => {
                 NoiseModel::new(noise.sources().to_vec())?;
             }
-            StrategyRecipe::Pat { hardware } => {
+            StrategyRecipe::Pat { hardware: None } => {}
+            StrategyRecipe::Pat { hardware: Some(hardware) } => {
                 NoiseModel::new(hardware.sources().to_vec())?;
                 // A twin keeps its deviations: it can neither round settings that training moves
                 // nor draw a new readout error for each shot.
@@ -158,6 +173,11 @@ impl TryFrom<RawRecipe> for Recipe {
                 range(what, f64::from(u8::from(fleeting)), !fleeting, allowed)?;
             }
             StrategyRecipe::Bp => {}
+        }
+        if let Some(limit) = raw.weight_limit {
+            range("weight_limit", limit, limit > 0.0 && limit.is_finite(), "(0, infinity)")?;
+            let mesh = raw.train == Trained::Phases;
+            range("weight_limit", limit, mesh, "only for train = \"phases\"")?;
         }
         match raw.schedule {
             Schedule::Constant => {}
@@ -222,12 +242,47 @@ impl Recipe {
         })
     }
 
+    /// A fresh network: [`LeNet5`] of rings, or [`MziLeNet5`] with the mesh of Xu et al. (2026).
+    ///
+    /// # Errors
+    /// If a device cannot be built.
+    pub fn model(&self, seed: &Seed, dtype: DType) -> Result<Box<dyn Model>> {
+        Ok(match self.raw.train {
+            Trained::Phases => {
+                let weights = match self.raw.weight_limit {
+                    Some(limit) => Bounds::new(-limit, limit)?,
+                    None => Bounds::UNBOUNDED,
+                };
+                let mesh = Arc::new(MziMesh::published(PORTS)?);
+                Box::new(MziLeNet5::new(mesh, PORTS, weights, seed, dtype)?)
+            }
+            Trained::Weights | Trained::Detunings | Trained::Currents => {
+                Box::new(LeNet5::new(&self.mrr_factory(), FcActivation::Relu, seed, dtype)?)
+            }
+        })
+    }
+
+    /// How the network of the recipe wants its pixels: in [0, 1], or before a mesh with the mean and
+    /// the standard deviation of MNIST taken out (Xu et al., 2026).
+    #[must_use]
+    pub fn normalisation(&self) -> Normalisation {
+        match self.raw.train {
+            Trained::Phases => Normalisation::MNIST,
+            Trained::Weights | Trained::Detunings | Trained::Currents => Normalisation::UNIT,
+        }
+    }
+
     /// The strategy, and the hardware that it has in its loop: a digital twin of each layer that
-    /// the recipe's chip disturbs.
+    /// the recipe's chip, or the one given, disturbs.
     ///
     /// # Errors
     /// If the chip cannot be drawn for the model.
-    pub fn strategy(&self, model: &dyn Model, seed: &Seed) -> Result<(Box<dyn Strategy>, Lab)> {
+    pub fn strategy(
+        &self,
+        model: &dyn Model,
+        given: &Chip,
+        seed: &Seed,
+    ) -> Result<(Box<dyn Strategy>, Lab)> {
         Ok(match &self.raw.strategy {
             StrategyRecipe::Bp => (Box::new(Backprop), Lab::new()),
             StrategyRecipe::Nat { noise } => {
@@ -238,21 +293,22 @@ impl Recipe {
                 (Box::new(Pruning { coefficient: coefficient * factor }), Lab::new())
             }
             StrategyRecipe::Pat { .. } => {
-                (Box::new(PhysicsAware), twins(model, &self.chip_in_loop(model, seed)?)?)
+                (Box::new(PhysicsAware), twins(model, &self.chip_in_loop(model, given, seed)?)?)
             }
         })
     }
 
-    /// The chip that training has in its loop, and that its network is meant for; the ideal one if
-    /// training is in silico.
+    /// The chip that training has in its loop, and that its network is meant for: drawn as the
+    /// recipe says, or the one given; the ideal one if training is in silico.
     ///
     /// # Errors
     /// If the chip cannot be drawn for the model.
-    pub fn chip_in_loop(&self, model: &dyn Model, seed: &Seed) -> Result<Chip> {
+    pub fn chip_in_loop(&self, model: &dyn Model, given: &Chip, seed: &Seed) -> Result<Chip> {
         match &self.raw.strategy {
-            StrategyRecipe::Pat { hardware } => {
+            StrategyRecipe::Pat { hardware: Some(hardware) } => {
                 Ok(hardware.draw(&model.physical_layers(), 1, &seed.child("hardware"))?)
             }
+            StrategyRecipe::Pat { hardware: None } => Ok(given.clone()),
             _ => Ok(Chip::ideal()),
         }
     }
@@ -290,6 +346,12 @@ impl LayerFactory for MrrFactory {
             Trained::Weights => Parametrisation::Weight,
             Trained::Detunings => Parametrisation::Detuning,
             Trained::Currents => Parametrisation::Current(Heater::Convention),
+            Trained::Phases => {
+                return Err(pnn_core::Error::Unsupported {
+                    device: "a microring bank".into(),
+                    capability: "training phases".into(),
+                });
+            }
         };
         match MrrBank::new(product, Lorentzian::default(), parametrisation) {
             Ok(bank) => Ok(Arc::new(bank)),

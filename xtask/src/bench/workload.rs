@@ -88,6 +88,7 @@ impl Workload {
     /// Training steps of LeNet-5 made of microrings: detunings, BP with Adam.
     fn lenet5(id: &'static str, what: &'static str, batch_size: usize, iterations: usize) -> Self {
         let recipe = RawRecipe {
+            weight_limit: None,
             train: Trained::Detunings,
             strategy: StrategyRecipe::Bp,
             optimizer: ADAM,

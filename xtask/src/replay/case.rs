@@ -17,7 +17,10 @@ pub(super) struct Case {
     pub(super) input: Input,
     pub(super) batch_norm: BatchNorm,
     pub(super) images: Images,
-    pub(super) fc_activation: FcActivation,
+    /// Of a microring network only.
+    pub(super) fc_activation: Option<FcActivation>,
+    /// Fabrication errors, of a mesh only.
+    pub(super) fabrication: Option<PathBuf>,
     pub(super) perturb: Option<Perturb>,
     pub(super) metric: String,
     pub(super) expected: Vec<f64>,

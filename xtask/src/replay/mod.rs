@@ -6,17 +6,19 @@ mod case;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pnn_core::model::load_model_state;
-use pnn_core::{Chip, DType, Seed, store};
+use pnn_core::{Bounds, Chip, DType, Model, Seed, store};
 use pnn_data::{Mnist, Normalisation};
 use pnn_eval::sweep::{on_port, sweep};
 use pnn_eval::{BatchNormMode, Evaluator};
-use pnn_train::{LeNet5, MrrFactory, Trained};
+use pnn_train::{LeNet5, MrrFactory, MziLeNet5, Trained};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, read_text};
 use crate::progress::Progress;
+use crate::reproduce::chip::{FixedChip, mesh};
 use case::{BatchNorm, Case, agree};
 
 #[derive(clap::Args)]
@@ -36,7 +38,7 @@ pub(crate) struct Args {
 }
 
 /// Systems that are planned; a case for one of them is unsupported, not wrong.
-const PLANNED: [&str; 3] = ["mzi-lenet5", "freespace-mlp", "d2nn"];
+const PLANNED: [&str; 2] = ["freespace-mlp", "d2nn"];
 
 #[derive(Deserialize)]
 struct Manifest {
@@ -156,6 +158,15 @@ fn replay(id: &str, case: &serde_json::Value, args: &Args, mnist: &mut Option<Mn
         outcome.reason = Some(format!("system {system} is not built yet"));
         return outcome;
     }
+    if !matches!(system, "mrr-lenet5" | "mzi-lenet5") {
+        outcome.reason = Some(format!("unknown system {system:?}"));
+        return outcome;
+    }
+    if case["metric"] == "lambda_max" {
+        outcome.status = Status::Unsupported;
+        outcome.reason = Some("metric lambda_max is not built yet".to_owned());
+        return outcome;
+    }
     let case: Case = match serde_json::from_value(case.clone()) {
         Ok(case) => case,
         Err(error) => {
@@ -164,25 +175,13 @@ fn replay(id: &str, case: &serde_json::Value, args: &Args, mnist: &mut Option<Mn
         }
     };
     outcome.notes = case.notes();
-    if case.system != "mrr-lenet5" {
-        outcome.reason = Some(format!("unknown system {:?}", case.system));
-        return outcome;
-    }
     if let Err(reason) = case.check() {
         outcome.reason = Some(format!("malformed case: {reason}"));
         return outcome;
     }
-    match case.metric.as_str() {
-        "accuracy_percent" => {}
-        "lambda_max" => {
-            outcome.status = Status::Unsupported;
-            outcome.reason = Some("metric lambda_max is not built yet".to_owned());
-            return outcome;
-        }
-        other => {
-            outcome.reason = Some(format!("unknown metric {other:?}"));
-            return outcome;
-        }
+    if case.metric != "accuracy_percent" {
+        outcome.reason = Some(format!("unknown metric {:?}", case.metric));
+        return outcome;
     }
     match accuracies(&case, args, mnist) {
         Ok(got) => {
@@ -197,17 +196,44 @@ fn replay(id: &str, case: &serde_json::Value, args: &Args, mnist: &mut Option<Mn
     outcome
 }
 
-fn accuracies(case: &Case, args: &Args, mnist: &mut Option<Mnist>) -> Result<Vec<f64>> {
-    let model =
-        LeNet5::new(&MrrFactory(Trained::Weights), case.fc_activation, &Seed::new(0), DType::F64)?;
-    let folder = args.manifest.parent().unwrap_or(Path::new("."));
+/// The published network of a case, and the chip that it is evaluated on.
+fn network(case: &Case, folder: &Path) -> Result<(Box<dyn Model>, Chip)> {
     let (mut tensors, _) = store::load(&folder.join(&case.weights))?;
-    for layer in ["conv1", "conv2", "fc1", "fc2", "fc3"] {
+    if case.system == "mzi-lenet5" {
+        let mesh = mesh()?;
+        for name in ["theta", "phi", "gamma"] {
+            let missing = || Error::Usage(format!("no tensor \"layer1.{name}\""));
+            let grid = tensors.remove(&format!("layer1.{name}")).ok_or_else(missing)?;
+            let values = if name == "gamma" { grid.flatten_all()? } else { mesh.gather(&grid)? };
+            tensors.insert(format!("{}.{name}", MziLeNet5::MESH), values);
+        }
+        let ports = mesh.wiring().ports();
+        let (mesh, seed) = (Arc::new(mesh), Seed::new(0));
+        let model = MziLeNet5::new(mesh, ports, Bounds::UNBOUNDED, &seed, DType::F64)?;
+        load_model_state(&model, &tensors)?;
+        let chip = match &case.fabrication {
+            Some(path) => FixedChip::load(&folder.join(path))?,
+            None => Chip::ideal(),
+        };
+        return Ok((Box::new(model), chip));
+    }
+    let activation = case
+        .fc_activation
+        .ok_or_else(|| Error::Usage("malformed case: missing field `fc_activation`".into()))?;
+    let factory = MrrFactory(Trained::Weights);
+    let model = LeNet5::new(&factory, activation, &Seed::new(0), DType::F64)?;
+    for layer in LeNet5::LAYERS {
         if let Some(weight) = tensors.get_mut(&format!("{layer}.weight")) {
             *weight = weight.clamp(-1.0, 1.0)?;
         }
     }
     load_model_state(&model, &tensors)?;
+    Ok((Box::new(model), Chip::ideal()))
+}
+
+fn accuracies(case: &Case, args: &Args, mnist: &mut Option<Mnist>) -> Result<Vec<f64>> {
+    let folder = args.manifest.parent().unwrap_or(Path::new("."));
+    let (model, fabricated) = network(case, folder)?;
     let mnist = match mnist {
         Some(mnist) => mnist,
         None => mnist.insert(Mnist::load(&args.data)?),
@@ -222,10 +248,17 @@ fn accuracies(case: &Case, args: &Args, mnist: &mut Option<Mnist>) -> Result<Vec
         calibration: None,
     };
     let points = match &case.perturb {
-        Some(perturb) => sweep(&model, &evaluator, &images, &perturb.values, 1, &|value, _| {
-            on_port(&model, &perturb.port, &perturb.layers, value)
-        })?,
-        None => sweep(&model, &evaluator, &images, &[0.0], 1, &|_, _| Ok(Chip::ideal()))?,
+        Some(perturb) => {
+            let model = model.as_ref();
+            sweep(model, &evaluator, &images, &perturb.values, 1, &|value, _| {
+                let perturbed = on_port(model, &perturb.port, &perturb.layers, value)?;
+                Ok(fabricated.plus(&perturbed)?)
+            })?
+        }
+        None => {
+            let chip = |_, _| Ok(fabricated.clone());
+            sweep(model.as_ref(), &evaluator, &images, &[0.0], 1, &chip)?
+        }
     };
     Ok(points.into_iter().map(|point| point.mean).collect())
 }

@@ -1,5 +1,5 @@
-//! Networks evaluated on many chips: where a chip leaves all but the last two layers alone, what
-//! comes before these is run once.
+//! Networks evaluated on many chips: where a chip leaves all but the last layers alone, what comes
+//! before these is run once.
 
 use pnn_core::layers::BatchNorm;
 use pnn_core::model::{Model, Pass, Physical, load_model_state, model_state};
@@ -7,16 +7,13 @@ use pnn_core::ops::relu;
 use pnn_core::{Chip, ParamSet, Tensor, Var};
 use pnn_data::Dataset;
 use pnn_eval::{Evaluation, Evaluator, Features};
-use pnn_train::LeNet5;
+use pnn_train::MziLeNet5;
 
 use crate::error::{Error, Result};
 
-/// The layers of [`Rest`].
-const LAST: [&str; 2] = ["fc2", "fc3"];
-
 /// A network with the images that it is evaluated on.
 pub(super) struct Deployed<'a> {
-    model: &'a LeNet5,
+    model: &'a dyn Model,
     evaluator: Evaluator<'a>,
     images: &'a Dataset,
     features: Features,
@@ -25,12 +22,14 @@ pub(super) struct Deployed<'a> {
 
 impl<'a> Deployed<'a> {
     pub(super) fn new(
-        model: &'a LeNet5,
+        model: &'a dyn Model,
         evaluator: Evaluator<'a>,
         images: &'a Dataset,
     ) -> Result<Self> {
-        let features = evaluator.features(model, &Chip::ideal(), LAST[0], images)?;
-        Ok(Self { model, evaluator, images, features, rest: Rest::of(model)? })
+        let rest = Rest::of(model)?;
+        let first = rest.layers[0].name();
+        let features = evaluator.features(model, &Chip::ideal(), first, images)?;
+        Ok(Self { model, evaluator, images, features, rest })
     }
 
     /// Accuracy in percent on a chip.
@@ -39,8 +38,8 @@ impl<'a> Deployed<'a> {
     }
 
     fn evaluate(&self, chip: &Chip) -> Result<Evaluation> {
-        let only_last = chip.iter().all(|(layer, _)| LAST.contains(&layer));
-        Ok(if only_last {
+        let last: Vec<&str> = self.rest.layers.iter().map(Physical::name).collect();
+        Ok(if chip.iter().all(|(layer, _)| last.contains(&layer)) {
             self.features.evaluate(&self.rest, chip)?
         } else {
             self.evaluator.evaluate(self.model, chip, self.images)?
@@ -48,25 +47,33 @@ impl<'a> Deployed<'a> {
     }
 }
 
-/// The end of a LeNet-5 with rectifiers: fc2, batch-norm, rectifier, fc3, with the very parameters of the network.
+/// The end of a network, with the very parameters of the network: fc2, batch-norm, rectifier and
+/// fc3 of rings, or the mesh with its ten detectors.
 struct Rest {
-    layers: [Physical; 2],
-    norm: BatchNorm,
+    layers: Vec<Physical>,
+    norm: Option<BatchNorm>,
     parameters: ParamSet,
 }
 
 impl Rest {
-    fn of(model: &LeNet5) -> Result<Self> {
-        let layer = |name: &str| {
-            let layers = model.physical_layers();
-            let found = layers.iter().find(|l| l.name() == name).map(|l| (*l).clone());
-            found.ok_or_else(|| Error::Usage(format!("the network has no layer {name:?}")))
+    fn of(model: &dyn Model) -> Result<Self> {
+        let known = model.physical_layers();
+        let layer = |name: &str| known.iter().find(|l| l.name() == name).map(|l| (*l).clone());
+        let (layers, norm) = match layer(MziLeNet5::MESH) {
+            Some(mesh) => (vec![mesh], None),
+            None => {
+                let layers = ["fc2", "fc3"].map(|name| {
+                    layer(name)
+                        .ok_or_else(|| Error::Usage(format!("the network has no layer {name:?}")))
+                });
+                let scale = &model.parameters().get("norm4.weight")?.var;
+                let norm = BatchNorm::new("norm4", scale.dims().iter().product(), scale.dtype())?;
+                (layers.into_iter().collect::<Result<_>>()?, Some(norm))
+            }
         };
-        let layers = [layer(LAST[0])?, layer(LAST[1])?];
-        let scale = &model.parameters().get("norm4.weight")?.var;
-        let norm = BatchNorm::new("norm4", scale.dims().iter().product(), scale.dtype())?;
         let physical = layers.iter().flat_map(Physical::parameters);
-        let parameters = ParamSet::new(physical.chain(norm.parameters()))?;
+        let of_norm = norm.iter().flat_map(BatchNorm::parameters);
+        let parameters = ParamSet::new(physical.chain(of_norm))?;
         let rest = Self { layers, norm, parameters };
         load_model_state(&rest, &model_state(model))?;
         Ok(rest)
@@ -75,9 +82,11 @@ impl Rest {
 
 impl Model for Rest {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> pnn_core::Result<Tensor> {
-        let [fc2, fc3] = &self.layers;
-        let x = relu(&self.norm.forward(&fc2.forward(x, pass)?, pass.mode)?)?;
-        fc3.forward(&x, pass)
+        let x = self.layers[0].forward(x, pass)?;
+        match (&self.norm, self.layers.get(1)) {
+            (Some(norm), Some(last)) => last.forward(&relu(&norm.forward(&x, pass.mode)?)?, pass),
+            _ => MziLeNet5::logits(&x),
+        }
     }
 
     fn parameters(&self) -> &ParamSet {
@@ -85,7 +94,7 @@ impl Model for Rest {
     }
 
     fn buffers(&self) -> Vec<(String, Var)> {
-        self.norm.buffers()
+        self.norm.iter().flat_map(BatchNorm::buffers).collect()
     }
 
     fn physical_layers(&self) -> Vec<&Physical> {
@@ -99,7 +108,7 @@ mod tests {
     use pnn_data::Normalisation;
     use pnn_eval::BatchNormMode;
     use pnn_noise::{NoiseModel, Source};
-    use pnn_train::{FcActivation, MrrFactory, Trained};
+    use pnn_train::{FcActivation, LeNet5, MrrFactory, Trained};
 
     use super::*;
 
@@ -110,7 +119,7 @@ mod tests {
         let all = pnn_data::digits();
         let (images, calibration) = (all.range(0, 230).unwrap(), all.range(1000, 250).unwrap());
         let spread = Source::Fabrication { std_nm: 0.1 };
-        let last = NoiseModel::on(spread.clone(), &LAST).unwrap();
+        let last = NoiseModel::on(spread.clone(), &["fc2", "fc3"]).unwrap();
         let first = NoiseModel::on(spread, &["conv1"]).unwrap();
         let seed = Seed::new(7);
         let mut seen = std::collections::BTreeSet::new();

@@ -2,6 +2,7 @@
 //! analyses, and writes a report.
 
 mod analysis;
+pub(crate) mod chip;
 mod config;
 mod data;
 mod front;
@@ -15,11 +16,13 @@ mod tuning;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use pnn_eval::{Report, Section, Verdict};
 
 use crate::error::{Error, Result};
 use analysis::{Context, Outcome};
+use chip::FixedChip;
 use config::{Catalogue, PROFILES};
 use data::Data;
 use share::{Chosen, Shard};
@@ -124,6 +127,10 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
             return Err(Error::File { path, reason: "no folder of published weights".into() });
         }
     }
+    let fixed = Arc::new(FixedChip::new(profile.fixed_chip.as_ref(), args.reference.as_deref())?);
+    for method in profile.methods.values_mut() {
+        method.fixed = Arc::clone(&fixed);
+    }
     for (id, _, plan) in &experiments {
         for view in &plan.views {
             view.check(&data)
@@ -156,6 +163,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         profile: &profile,
         data: &data,
         trainings: &trainings,
+        fixed: &fixed,
         reference: args.reference.as_deref(),
         out: &args.out,
     };

@@ -8,8 +8,8 @@ use pnn_core::{Chip, DType, Seed, store};
 use pnn_data::Normalisation;
 use pnn_eval::{BatchNormMode, Evaluator};
 use pnn_train::{
-    CROSS_ENTROPY, CheckpointConfig, EpochRecord, FcActivation, JsonLines, LeNet5, Observer,
-    StepEvent, TrainConfig, Trainer,
+    CROSS_ENTROPY, CheckpointConfig, EpochRecord, JsonLines, Observer, StepEvent, TrainConfig,
+    Trainer,
 };
 use sha2::{Digest, Sha256};
 
@@ -34,7 +34,9 @@ pub(crate) struct Job {
 
 /// A trained network.
 pub(crate) struct Trained {
-    pub(crate) model: LeNet5,
+    pub(crate) model: Box<dyn Model>,
+    /// How it wants its pixels.
+    pub(crate) normalisation: Normalisation,
     pub(crate) history: Vec<EpochRecord>,
     /// The chip that the network is deployed on: the one in the loop of its training, else the
     /// ideal one.
@@ -68,14 +70,11 @@ impl Job {
     fn fingerprint(&self, data: &Data) -> Result<String> {
         let recipe =
             serde_json::to_string(&self.method.recipe).map_err(|e| Error::Usage(e.to_string()))?;
-        Ok(fingerprint(&format!("{recipe}\n{}\n{}", data.name, self.seed)))
-    }
-
-    /// A fresh network for the job.
-    fn model(&self) -> Result<LeNet5> {
-        let factory = self.method.recipe.mrr_factory();
-        let seed = Seed::new(self.seed).child("model");
-        Ok(LeNet5::new(&factory, FcActivation::Relu, &seed, DType::F32)?)
+        let chip = match self.method.recipe.train {
+            pnn_train::Trained::Phases => self.method.fixed.name.as_str(),
+            _ => "",
+        };
+        Ok(fingerprint(&format!("{recipe}\n{}\n{}{chip}", data.name, self.seed)))
     }
 
     /// The folder of the job in the output.
@@ -102,17 +101,18 @@ impl Job {
         let continues = resume && checkpoint.exists();
         let mut record =
             if continues { Record::continued(&folder)? } else { Record::fresh(&folder) };
-        let model = self.model()?;
+        let model = self.method.recipe.model(&Seed::new(self.seed).child("model"), DType::F32)?;
         let seed = Seed::new(self.seed).child("training");
         let recipe = &self.method.recipe;
         let mut optimizer = recipe.optimizer()?;
-        let (mut strategy, mut lab) = recipe.strategy(&model, &seed)?;
-        let chip = recipe.chip_in_loop(&model, &seed)?;
+        let (mut strategy, mut lab) =
+            recipe.strategy(model.as_ref(), &self.method.fixed.chip, &seed)?;
+        let chip = recipe.chip_in_loop(model.as_ref(), &self.method.fixed.chip, &seed)?;
         let config = TrainConfig {
             epochs: recipe.epochs,
             batch_size: recipe.batch_size,
             schedule: recipe.schedule,
-            normalisation: Normalisation::UNIT,
+            normalisation: recipe.normalisation(),
             shuffle: true,
             seed,
             checkpoint: Some(CheckpointConfig {
@@ -123,21 +123,46 @@ impl Job {
             }),
         };
         let mut trainer = Trainer {
-            model: &model,
+            model: model.as_ref(),
             strategy: strategy.as_mut(),
             optimizer: optimizer.as_mut(),
             lab: &mut lab,
             loss: CROSS_ENTROPY,
         };
-        let mut validate = |model: &dyn Model| clean_accuracy(model, &chip, data);
+        let mut validate = |model: &dyn Model| self.validate(model, &chip, data);
         let weight = 1 + u64::from(recipe.sharpness.is_some());
         let label = format!("{} seed {}", self.method.label, self.seed);
         let bar = Bar { progress, label, done, weight, record: &mut record, recorded: false };
         let mut observer = (bar, JsonLines::new(folder.join("metrics.jsonl")));
         let history = trainer.train(&data.train, &config, &mut validate, &mut observer)?;
         let weights = folder.join("weights.safetensors");
-        store::save(&weights, &model_state(&model), &self.metadata(data)?)?;
-        Ok(Trained { model, history, chip, commits: record.commits })
+        store::save(&weights, &model_state(model.as_ref()), &self.metadata(data)?)?;
+        let normalisation = recipe.normalisation();
+        Ok(Trained { model, normalisation, history, chip, commits: record.commits })
+    }
+
+    /// Accuracy in percent without drift on the chip that the network is meant for; and of meshes,
+    /// on the fixed chip and on the ideal one.
+    fn validate(
+        &self,
+        model: &dyn Model,
+        chip: &Chip,
+        data: &Data,
+    ) -> pnn_train::Result<BTreeMap<String, f64>> {
+        let recipe = &self.method.recipe;
+        let batch = test_batch(&self.method, data);
+        let mut metrics = BTreeMap::new();
+        let mut add = |names: [&str; 2], chip: &Chip| -> pnn_train::Result<()> {
+            let values = accuracies(model, chip, (batch, recipe.normalisation()), data)?;
+            metrics.extend(names.map(str::to_owned).into_iter().zip(values));
+            Ok(())
+        };
+        add(["accuracy_running", "accuracy_batch"], chip)?;
+        if recipe.train == pnn_train::Trained::Phases {
+            add(["fixed_chip_running", "fixed_chip_batch"], &self.method.fixed.chip)?;
+            add(["ideal_running", "ideal_batch"], &Chip::ideal())?;
+        }
+        Ok(metrics)
     }
 
     fn metadata(&self, data: &Data) -> Result<BTreeMap<String, String>> {
@@ -153,32 +178,34 @@ impl Job {
     }
 }
 
+/// Test images whose statistics batch-norm takes together where it takes the test's: 100, or for
+/// meshes 6,000, as the paper's notebooks do, or all if there are fewer.
+pub(crate) fn test_batch(method: &Method, data: &Data) -> usize {
+    match method.recipe.train {
+        pnn_train::Trained::Phases => 6_000.min(data.test.len()),
+        _ => 100,
+    }
+}
+
 /// Identifies what a result depends on: a hash of it and of the version.
 pub(crate) fn fingerprint(text: &str) -> String {
     let hash = Sha256::digest(format!("{}\n{text}", env!("CARGO_PKG_VERSION")).as_bytes());
     hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Accuracy in percent without drift, in both batch-norm modes.
-fn clean_accuracy(
+/// Accuracy in percent in both batch-norm modes.
+fn accuracies(
     model: &dyn Model,
     chip: &Chip,
+    (batch, normalisation): (usize, Normalisation),
     data: &Data,
-) -> pnn_train::Result<BTreeMap<String, f64>> {
-    let modes = [
-        ("accuracy_running", BatchNormMode::Running),
-        ("accuracy_batch", BatchNormMode::Batch(100)),
-    ];
-    let mut metrics = BTreeMap::new();
-    for (name, batch_norm) in modes {
-        let evaluator =
-            Evaluator { batch_norm, normalisation: Normalisation::UNIT, calibration: None };
-        let evaluation = evaluator
-            .evaluate(model, chip, &data.test)
-            .map_err(|e| pnn_train::Error::Observer(e.to_string()))?;
-        metrics.insert(name.to_owned(), evaluation.percent());
-    }
-    Ok(metrics)
+) -> pnn_train::Result<[f64; 2]> {
+    let percent = |batch_norm| -> pnn_train::Result<f64> {
+        let evaluator = Evaluator { batch_norm, normalisation, calibration: None };
+        let evaluation = evaluator.evaluate(model, chip, &data.test);
+        Ok(evaluation.map_err(|e| pnn_train::Error::Observer(e.to_string()))?.percent())
+    };
+    Ok([percent(BatchNormMode::Running)?, percent(BatchNormMode::Batch(batch))?])
 }
 
 /// Shows a training in the bar of the whole run.

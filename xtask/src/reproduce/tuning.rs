@@ -5,9 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use pnn_core::model::Model;
 use pnn_core::{Chip, Seed};
-use pnn_data::Normalisation;
 use pnn_eval::{BatchNormMode, Cell, Column, Evaluator, Section, Table, on_port};
 use serde::{Deserialize, Serialize};
 
@@ -140,16 +138,16 @@ fn found(key: &str, method: &Method, tuning: &Data, out: &Path, resume: bool) ->
 fn score(run: &Trained, tuned_on: &TunedOn, tuning: &Data) -> Result<f64> {
     let evaluator = Evaluator {
         batch_norm: BatchNormMode::Running,
-        normalisation: Normalisation::UNIT,
+        normalisation: run.normalisation,
         calibration: None,
     };
-    let deployed = Deployed::new(&run.model, evaluator, &tuning.test)?;
+    let deployed = Deployed::new(run.model.as_ref(), evaluator, &tuning.test)?;
     let chips: Vec<Chip> = match tuned_on {
         TunedOn::Clean => vec![Chip::ideal()],
         TunedOn::Drift => {
             let at = |kelvin: &f64| {
                 let layers = LAYERS.map(str::to_owned);
-                on_port(&run.model, "resonance_shift_nm", &layers, kelvin * NM_PER_KELVIN)
+                on_port(run.model.as_ref(), "resonance_shift_nm", &layers, kelvin * NM_PER_KELVIN)
             };
             KELVIN.iter().map(at).collect::<Result<_, _>>()?
         }

@@ -6,6 +6,7 @@
 //! that are not as set, loss and the warmth of neighbours are deviations.
 
 mod cell;
+mod grid;
 mod layout;
 mod mesh;
 mod neighbours;

@@ -59,7 +59,7 @@ pub(crate) fn train(
     let model =
         LeNet5::new(&recipe.mrr_factory(), FcActivation::Relu, &seed.child("model"), DType::F32)?;
     let mut optimizer = recipe.optimizer()?;
-    let (mut strategy, mut lab) = recipe.strategy(&model, &seed)?;
+    let (mut strategy, mut lab) = recipe.strategy(&model, &pnn_core::Chip::ideal(), &seed)?;
     let config = TrainConfig {
         epochs: recipe.epochs,
         batch_size: recipe.batch_size,

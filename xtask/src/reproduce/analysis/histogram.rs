@@ -37,7 +37,7 @@ pub(super) fn analyse(spec: &Histogram, plan: &Plan, context: &Context<'_>) -> R
         let mut detunings = Vec::new();
         let mut of_seeds = Vec::new();
         for run in context.trained(key)? {
-            let of_run = detunings_of(&run.model)?;
+            let of_run = detunings_of(run.model.as_ref())?;
             let slopes = of_run.iter().map(|x| ring.slope(*x).abs());
             of_seeds.push(slopes.sum::<f64>() / of_run.len() as f64);
             detunings.extend(of_run);

@@ -16,6 +16,7 @@ use pnn_core::store::write_atomic;
 use pnn_data::{Dataset, Normalisation};
 use pnn_eval::{Evaluator, Section, Svg, Table, Verdict};
 
+use super::chip::FixedChip;
 use super::config::{Analysis, Experiment, Plan, Profile, View};
 use super::data::Data;
 use super::training::{Trained, Training, Trainings};
@@ -29,6 +30,7 @@ pub(super) struct Context<'a> {
     pub(super) profile: &'a Profile,
     pub(super) data: &'a Data,
     pub(super) trainings: &'a Trainings,
+    pub(super) fixed: &'a FixedChip,
     pub(super) reference: Option<&'a Path>,
     pub(super) out: &'a Path,
 }
@@ -200,6 +202,7 @@ mod tests {
             profile: &catalogue.profiles["paper"],
             data: &data,
             trainings: &trainings,
+            fixed: &FixedChip::default(),
             reference: None,
             out: Path::new("."),
         };

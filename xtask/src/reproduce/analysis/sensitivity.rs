@@ -121,7 +121,7 @@ fn rows(key: &str, spec: &Sensitivity, view: &View, context: &Context<'_>) -> Re
         for run in runs {
             let (layers, nm_per_kelvin) = (&spec.layers, spec.nm_per_kelvin);
             let sweep = Sweep { layers, nm_per_kelvin, kelvin: &[0.0, spec.kelvin] };
-            let points = sweep.accuracies(&run.model, &run.chip, evaluator, &images)?;
+            let points = sweep.accuracies(run.model.as_ref(), &run.chip, evaluator, &images)?;
             clean.push(points[0]);
             drifted.push(points[1]);
         }

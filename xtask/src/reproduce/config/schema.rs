@@ -1,6 +1,7 @@
 //! What profiles and experiments consist of.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use pnn_eval::BatchNormMode;
 use pnn_noise::NoiseModel;
@@ -8,6 +9,7 @@ use pnn_train::Recipe;
 use serde::{Deserialize, Serialize};
 
 use super::Analysis;
+use crate::reproduce::chip::{ChipRecipe, FixedChip};
 
 /// Settings that a figure's experiments share: data, seeds and methods.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -19,6 +21,9 @@ pub(crate) struct Profile {
     pub(crate) data: DataChoice,
     /// Seeds of the runs.
     pub(crate) seeds: Vec<u64>,
+    /// The chip in the loop of in-situ training that names no hardware of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fixed_chip: Option<ChipRecipe>,
     /// Methods by key.
     pub(crate) methods: BTreeMap<String, Method>,
 }
@@ -33,7 +38,7 @@ pub(crate) enum DataChoice {
 }
 
 /// One method of a profile.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Method {
     /// Its name in tables and plots.
@@ -48,6 +53,9 @@ pub(crate) struct Method {
     /// allowed to know.
     #[serde(default, skip_serializing_if = "TunedOn::is_drift")]
     pub(crate) tuned_on: TunedOn,
+    /// The fixed chip of the profile.
+    #[serde(skip)]
+    pub(crate) fixed: Arc<FixedChip>,
 }
 
 /// The chips on which the settings of a method are compared.

@@ -3,10 +3,9 @@
 mod judge;
 mod show;
 
-use pnn_core::Chip;
+use pnn_core::{Chip, Model};
 use pnn_data::Dataset;
 use pnn_eval::{Cell, Column, Evaluator, Interval, Table, on_port};
-use pnn_train::LeNet5;
 
 use super::compare::{about_intervals, difference, over_seeds, percent, points};
 use super::judged::{Case, Judged};
@@ -29,7 +28,7 @@ impl Sweep<'_> {
     /// Accuracy in percent of a network on its chip at each temperature.
     pub(super) fn accuracies(
         &self,
-        model: &LeNet5,
+        model: &dyn Model,
         chip: &Chip,
         evaluator: Evaluator<'_>,
         images: &Dataset,
@@ -176,7 +175,7 @@ pub(super) fn curves(
     for key in &plan.methods {
         let mut by_seed = Vec::new();
         for run in context.trained(key)? {
-            by_seed.push(sweep.accuracies(&run.model, &run.chip, evaluator, &images)?);
+            by_seed.push(sweep.accuracies(run.model.as_ref(), &run.chip, evaluator, &images)?);
         }
         curves.push(Curve::new(key.clone(), context.label(key), by_seed, count)?);
         if let Some(path) =

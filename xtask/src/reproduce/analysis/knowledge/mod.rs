@@ -4,7 +4,6 @@
 
 mod judge;
 
-use pnn_core::model::Model;
 use pnn_core::{Chip, Seed};
 use pnn_eval::plot::{Heatmap, heatmap};
 use pnn_eval::{Cell, Column, Svg, Table};
@@ -109,7 +108,7 @@ fn rows(
         let mut cells = vec![Vec::new(); deployments.len()];
         for run in context.trained(key)? {
             let layers = run.model.physical_layers();
-            let deployed = Deployed::new(&run.model, context.evaluator(view), &images)?;
+            let deployed = Deployed::new(run.model.as_ref(), context.evaluator(view), &images)?;
             for (cell, deployment) in cells.iter_mut().zip(deployments) {
                 let on = |chip: u64| -> Result<f64> {
                     let drawn: Chip = deployment.noise.draw(&layers, 1, &seed.index(chip))?;
