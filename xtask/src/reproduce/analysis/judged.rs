@@ -2,6 +2,7 @@
 
 use pnn_eval::{Cell, Column, Table, Verdict};
 
+use super::compare::{difference, over_seeds, percent, points};
 use crate::error::Result;
 
 /// A case in which a claim was tested.
@@ -79,9 +80,51 @@ impl Judged {
     }
 }
 
+/// The case that one method is more accurate than another: accuracies in percent by seed, none of
+/// a method that was left out.
+pub(super) fn contest(
+    (better, above): (&str, Option<&[f64]>),
+    (worse, below): (&str, Option<&[f64]>),
+    place: &str,
+    images: u64,
+) -> Result<Case> {
+    let place = format!("{better} above {worse}, {place}");
+    let (Some(above), Some(below)) = (above, below) else {
+        let words = "one of the two was left out".to_owned();
+        return Ok(Case { place, verdict: Verdict::NotTested, words });
+    };
+    let apart = difference(above, below, images)?;
+    let verdict = if apart.low > 0.0 {
+        Verdict::Holds
+    } else if apart.high <= 0.0 {
+        Verdict::DoesNotHold
+    } else {
+        Verdict::Undecided
+    };
+    let (above, below) = (over_seeds(above, images)?, over_seeds(below, images)?);
+    let words =
+        format!("{} against {}, {} apart", percent(&above), percent(&below), points(&apart));
+    Ok(Case { place, verdict, words })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_contest_is_decided_by_the_interval_of_differences() {
+        let verdict = |above: Option<&[f64]>, below: Option<&[f64]>| {
+            contest(("a", above), ("b", below), "here", 1000).unwrap().verdict
+        };
+        let (low, high) = ([80.0, 60.0, 70.0], [81.0, 61.1, 70.9]);
+        assert_eq!(verdict(Some(&high), Some(&low)), Verdict::Holds);
+        assert_eq!(verdict(Some(&low), Some(&high)), Verdict::DoesNotHold);
+        assert_eq!(verdict(Some(&[80.0, 61.0, 69.0]), Some(&low)), Verdict::Undecided);
+        assert_eq!(verdict(None, Some(&low)), Verdict::NotTested);
+        // One seed: by its images.
+        assert_eq!(verdict(Some(&[90.0]), Some(&[80.0])), Verdict::Holds);
+        assert_eq!(verdict(Some(&[81.0]), Some(&[80.0])), Verdict::Undecided);
+    }
 
     #[test]
     fn verdicts_combine() {

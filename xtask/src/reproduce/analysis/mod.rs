@@ -3,12 +3,14 @@
 
 mod compare;
 mod curves;
+mod deployment;
 mod drift;
 mod gap;
 mod histogram;
 mod judged;
 mod knowledge;
 mod sensitivity;
+mod transfer;
 
 use std::path::Path;
 
@@ -66,6 +68,8 @@ pub(super) fn analyse(
         Analysis::Sensitivity(spec) => sensitivity::analyse(spec, plan, context)?,
         Analysis::Knowledge(spec) => knowledge::analyse(spec, plan, context)?,
         Analysis::Gap(spec) => gap::analyse(spec, plan, context)?,
+        Analysis::Deployment(spec) => deployment::analyse(spec, plan, context)?,
+        Analysis::Transfer(spec) => transfer::analyse(spec, plan, context)?,
     };
     let Findings { judged, paragraphs, figures, tables, details } = findings;
     let folder = context.out.join(id);
@@ -173,10 +177,10 @@ impl Context<'_> {
         }
     }
 
-    fn evaluator(&self, view: &View) -> Evaluator<'_> {
+    fn evaluator(&self, view: &View, normalisation: Normalisation) -> Evaluator<'_> {
         Evaluator {
             batch_norm: view.batch_norm,
-            normalisation: Normalisation::UNIT,
+            normalisation,
             calibration: Some(&self.data.train),
         }
     }

@@ -1,5 +1,6 @@
 //! Accuracy against the radius of the ascent (supplement).
 
+use pnn_data::Normalisation;
 use pnn_eval::plot::{Axis, LineSeries, line_chart};
 use pnn_eval::{Cell, Column, Interval, Table, Verdict};
 
@@ -110,7 +111,7 @@ pub(super) fn analyse(spec: &Sensitivity, plan: &Plan, context: &Context<'_>) ->
 
 fn rows(key: &str, spec: &Sensitivity, view: &View, context: &Context<'_>) -> Result<Vec<Row>> {
     let images = context.images(view)?;
-    let evaluator = context.evaluator(view);
+    let evaluator = context.evaluator(view, Normalisation::UNIT);
     let of = |rho: &f64| -> Result<Row> {
         let key = variant_key(key, *rho);
         if context.divergence(&key).is_some() {

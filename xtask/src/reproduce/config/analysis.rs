@@ -21,6 +21,74 @@ pub(crate) enum Analysis {
     Knowledge(Knowledge),
     /// What a gap between two methods is due to.
     Gap(Gap),
+    /// Accuracy on the profile's fixed chip, and what it cost.
+    Deployment(Deployment),
+    /// Accuracy on other chips, over a grid of fabrication errors.
+    Transfer(Transfer),
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Deployment {
+    /// Which methods the claim puts before which.
+    pub(crate) contests: Vec<Contest>,
+    #[serde(default)]
+    pub(crate) paper: Vec<PaperDeployment>,
+}
+
+/// The claim that one method is more accurate than another.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Contest {
+    pub(crate) better: String,
+    pub(crate) worse: String,
+}
+
+/// What the paper has of a method on its fixed chip.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PaperDeployment {
+    pub(crate) method: String,
+    pub(crate) source: String,
+    /// Epochs at which the next two are given.
+    pub(crate) epochs: Vec<usize>,
+    /// Training loss.
+    pub(crate) loss: Vec<f64>,
+    /// Accuracy on the chip in percent.
+    pub(crate) accuracy: Vec<f64>,
+    /// Time of the training on an RTX 3070 Ti.
+    pub(crate) seconds: f64,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Transfer {
+    /// Standard deviations of phase errors in rad.
+    pub(crate) phase_std: Vec<f64>,
+    /// Standard deviations of splitting-ratio errors.
+    pub(crate) splitter_std: Vec<f64>,
+    /// The cell in which methods are compared: phase and splitter.
+    pub(crate) judged_at: [f64; 2],
+    /// A chip below this accuracy in percent is no yield.
+    #[serde(deserialize_with = "percent")]
+    pub(crate) good_from: f64,
+    /// The method whose move to other chips is judged, and how many points it may lose on it.
+    pub(crate) method: String,
+    #[serde(deserialize_with = "percent")]
+    pub(crate) keeps_within: f64,
+    /// Which methods the claim puts before which.
+    pub(crate) contests: Vec<Contest>,
+    #[serde(default)]
+    pub(crate) paper: Vec<PaperTransfer>,
+}
+
+/// What the paper has of a method over the same grid: rows are phase errors.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PaperTransfer {
+    pub(crate) method: String,
+    pub(crate) source: String,
+    pub(crate) accuracy: Vec<Vec<f64>>,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -226,7 +294,9 @@ impl Analysis {
             Self::Histogram(h) => Some((&h.method, &h.baseline)),
             Self::Drift(d) => Some((&d.method, &d.baseline)),
             Self::Gap(g) => Some((&g.whole.to, &g.whole.from)),
-            Self::Sensitivity(_) | Self::Knowledge(_) => None,
+            Self::Sensitivity(_) | Self::Knowledge(_) | Self::Deployment(_) | Self::Transfer(_) => {
+                None
+            }
         }
     }
 }

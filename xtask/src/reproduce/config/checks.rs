@@ -6,7 +6,8 @@ use pnn_eval::BatchNormMode;
 use pnn_train::LeNet5;
 
 use super::{
-    Analysis, Drift, Experiment, Gap, Histogram, Knowledge, Plan, Profile, Sensitivity, View,
+    Analysis, Contest, Deployment, Drift, Experiment, Gap, Histogram, Knowledge, Plan, Profile,
+    Sensitivity, Transfer, View,
 };
 use crate::reproduce::data::Data;
 
@@ -114,6 +115,7 @@ impl Experiment {
                 Analysis::Knowledge(knowledge) => knowledge.check_plan(plan),
                 Analysis::Sensitivity(_) => one_method(plan),
                 Analysis::Gap(gap) => gap.check_plan(plan),
+                Analysis::Transfer(transfer) => transfer.check_plan(plan),
                 _ => Ok(()),
             };
             fits.map_err(|e| format!("profiles.{name}.{e}"))?;
@@ -147,6 +149,14 @@ impl Analysis {
                 let named = knowledge.sharp.iter().chain(knowledge.knows.keys());
                 named.map(String::as_str).collect()
             }
+            Self::Deployment(spec) => {
+                let paper = spec.paper.iter().map(|paper| paper.method.as_str());
+                paper.chain(methods(&spec.contests)).collect()
+            }
+            Self::Transfer(spec) => {
+                let paper = spec.paper.iter().map(|paper| paper.method.as_str());
+                paper.chain(methods(&spec.contests)).chain([spec.method.as_str()]).collect()
+            }
             Self::Histogram(_) | Self::Sensitivity(_) => Vec::new(),
         }
     }
@@ -159,6 +169,62 @@ impl Analysis {
             Self::Sensitivity(sensitivity) => sensitivity.check(),
             Self::Knowledge(knowledge) => knowledge.check(),
             Self::Gap(gap) => check_sweep(&gap.kelvin, &gap.judged_at_kelvin, &gap.layers),
+            Self::Deployment(spec) => spec.check(),
+            Self::Transfer(spec) => spec.check(),
+        }
+    }
+}
+
+/// The methods that contests name.
+fn methods(contests: &[Contest]) -> impl Iterator<Item = &str> {
+    contests.iter().flat_map(|contest| [contest.better.as_str(), contest.worse.as_str()])
+}
+
+impl Deployment {
+    fn check(&self) -> Result<(), String> {
+        let ragged = self.paper.iter().find(|paper| {
+            paper.epochs.len() != paper.loss.len() || paper.epochs.len() != paper.accuracy.len()
+        });
+        match ragged {
+            Some(paper) => {
+                Err(format!("paper {:?}: epochs, loss and accuracy differ in length", paper.method))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Transfer {
+    fn check(&self) -> Result<(), String> {
+        for (name, values) in [("phase_std", &self.phase_std), ("splitter_std", &self.splitter_std)]
+        {
+            let increasing = values.windows(2).all(|pair| pair[0] < pair[1]);
+            // Beyond 3 most draws of a splitter are thrown away.
+            if values.is_empty() || !increasing || values.iter().any(|v| !(0.0..=3.0).contains(v)) {
+                return Err(format!(
+                    "{name} {values:?}: at least one value in [0, 3] is needed, in increasing order"
+                ));
+            }
+        }
+        let [phase, splitter] = self.judged_at;
+        if !self.phase_std.contains(&phase) || !self.splitter_std.contains(&splitter) {
+            return Err(format!("judged_at {:?} is not in the grid", self.judged_at));
+        }
+        let fits = |grid: &Vec<Vec<f64>>| {
+            grid.len() == self.phase_std.len()
+                && grid.iter().all(|row| row.len() == self.splitter_std.len())
+        };
+        match self.paper.iter().find(|paper| !fits(&paper.accuracy)) {
+            Some(paper) => Err(format!("paper {:?}: accuracy is not of the grid", paper.method)),
+            None => Ok(()),
+        }
+    }
+
+    fn check_plan(&self, plan: &Plan) -> Result<(), String> {
+        if plan.chips.is_some_and(|chips| (2..=1000).contains(&chips)) {
+            Ok(())
+        } else {
+            Err(format!("chips is {:?}, allowed is [2, 1000]", plan.chips))
         }
     }
 }

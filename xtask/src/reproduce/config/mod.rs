@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 pub(super) use analysis::{
-    Analysis, Curves, Drift, Gap, Histogram, Knowledge, PaperDrift, Rung, Sensitivity,
+    Analysis, Contest, Curves, Deployment, Drift, Gap, Histogram, Knowledge, PaperDeployment,
+    PaperDrift, Rung, Sensitivity, Transfer,
 };
 pub(super) use schema::{DataChoice, Experiment, Method, Plan, Profile, TunedOn, View};
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use pnn_train::{StrategyRecipe, Trained};
+
 use super::schema::{Method, TunedOn};
 use super::{Catalogue, Experiment, Profile, default_folder, parse};
 
@@ -24,7 +26,7 @@ fn every_profile_and_experiment_of_the_workspace_is_valid() {
     let catalogue = Catalogue::load(&default_folder()).unwrap();
     let profiles: Vec<_> = catalogue.profiles.keys().map(String::as_str).collect();
     assert_eq!(profiles, ["controlled", "paper", "quick"]);
-    for id in ["fig2e", "fig2f", "fig2h", "fig2j", "figS-rho"] {
+    for id in ["fig2e", "fig2f", "fig2h", "fig2j", "figS-rho", "fig4c", "fig4d"] {
         let experiment = &catalogue.experiments[id];
         for profile in &profiles {
             assert!(experiment.profiles.contains_key(*profile), "{id} lacks {profile}");
@@ -51,7 +53,8 @@ fn the_controlled_profile_is_level() {
         rates.collect::<BTreeSet<_>>()
     };
     let common: BTreeSet<_> = [0.001, 0.003, 0.01].map(f64::to_bits).into();
-    for (key, method) in methods {
+    let rings = methods.iter().filter(|(_, m)| m.recipe.train != Trained::Phases);
+    for (key, method) in rings {
         assert_eq!(method.recipe.train, bp.recipe.train);
         assert_eq!(method.recipe.optimizer, bp.recipe.optimizer);
         assert_eq!(method.recipe.epochs, bp.recipe.epochs);
@@ -67,6 +70,22 @@ fn the_controlled_profile_is_level() {
         // What knows nothing about the chip is tuned so.
         let clean = matches!(method.tuned_on, TunedOn::Clean);
         assert_eq!(clean, key.ends_with("-blind"), "{key}");
+    }
+    let bp = &methods["mzi-bp"];
+    let common: BTreeSet<_> = [0.01, 0.03, 0.1].map(f64::to_bits).into();
+    for (key, method) in methods.iter().filter(|(_, m)| m.recipe.train == Trained::Phases) {
+        assert_eq!(method.recipe.optimizer, bp.recipe.optimizer);
+        assert_eq!(method.recipe.weight_limit, bp.recipe.weight_limit);
+        assert_eq!(method.recipe.epochs, bp.recipe.epochs);
+        assert_eq!(method.recipe.batch_size, bp.recipe.batch_size);
+        assert_eq!(method.tune.len(), 6);
+        assert!(rates(method).is_superset(&common), "{key}");
+        // In situ: on the chip in the loop.
+        let own = matches!(method.tuned_on, TunedOn::Clean);
+        assert_eq!(
+            own,
+            !matches!(method.recipe.strategy, StrategyRecipe::Bp | StrategyRecipe::Nat { .. })
+        );
     }
 }
 
@@ -197,6 +216,13 @@ fn what_could_only_fail_after_training_is_refused_before() {
             "\"bp-blind\" is neither",
         ),
         ("knowledge.toml", "label = \"5 bits\"", "label = \"6 bits\"", "labelled \"6 bits\""),
+        ("fig4c.toml", "epochs = [10, 20,", "epochs = [20,", "differ in length"),
+        ("fig4c.toml", "better = \"mzi-sat\"", "better = \"mzi-sad\"", "method \"mzi-sad\""),
+        ("fig4d.toml", "phase_std = [0.0, 0.05,", "phase_std = [0.05, 0.0,", "increasing order"),
+        ("fig4d.toml", "splitter_std = [0.0, 0.05,", "splitter_std = [-1.0, 0.05,", "[0, 3]"),
+        ("fig4d.toml", "judged_at = [0.15,", "judged_at = [0.16,", "not in the grid"),
+        ("fig4d.toml", "accuracy = [\n", "accuracy = [\n  [1.0],\n", "not of the grid"),
+        ("fig4d.toml", "chips = 20", "chips = 1", "allowed is [2, 1000]"),
         ("figS-rho.toml", "methods = [\"sam\"]", "methods = [\"sam\", \"sat\"]", "methods has 2"),
     ] {
         let good = read(file);

@@ -4,7 +4,7 @@ mod judge;
 mod show;
 
 use pnn_core::{Chip, Model};
-use pnn_data::Dataset;
+use pnn_data::{Dataset, Normalisation};
 use pnn_eval::{Cell, Column, Evaluator, Interval, Table, on_port};
 
 use super::compare::{about_intervals, difference, over_seeds, percent, points};
@@ -170,7 +170,7 @@ pub(super) fn curves(
 ) -> Result<Vec<Curve>> {
     let images = context.images(view)?;
     let count = images.len() as u64;
-    let evaluator = context.evaluator(view);
+    let evaluator = context.evaluator(view, Normalisation::UNIT);
     let mut curves = Vec::new();
     for key in &plan.methods {
         let mut by_seed = Vec::new();

@@ -108,7 +108,11 @@ fn rows(
         let mut cells = vec![Vec::new(); deployments.len()];
         for run in context.trained(key)? {
             let layers = run.model.physical_layers();
-            let deployed = Deployed::new(run.model.as_ref(), context.evaluator(view), &images)?;
+            let deployed = Deployed::new(
+                run.model.as_ref(),
+                context.evaluator(view, run.normalisation),
+                &images,
+            )?;
             for (cell, deployment) in cells.iter_mut().zip(deployments) {
                 let on = |chip: u64| -> Result<f64> {
                     let drawn: Chip = deployment.noise.draw(&layers, 1, &seed.index(chip))?;

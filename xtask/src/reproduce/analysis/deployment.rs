@@ -1,0 +1,208 @@
+//! Methods on one fabricated chip, which some of them had in their loop (Fig. 4c).
+
+use pnn_core::Chip;
+use pnn_eval::plot::{Axis, LineSeries, line_chart};
+use pnn_eval::{Cell, Column, Svg, Table};
+use pnn_train::EpochRecord;
+
+use super::compare::{about_intervals, over_seeds};
+use super::judged::{Case, Judged};
+use super::{Context, Findings};
+use crate::error::Result;
+use crate::reproduce::config::{Deployment, PaperDeployment, Plan, View};
+use crate::reproduce::front::Deployed;
+
+pub(super) fn analyse(spec: &Deployment, plan: &Plan, context: &Context<'_>) -> Result<Findings> {
+    let (mut tables, mut details, mut judged) = (Vec::new(), Vec::new(), Vec::new());
+    for view in &plan.views {
+        eprintln!("  {}", view.name);
+        let rows = plan.methods.iter().map(|key| Row::of(key, view, context));
+        let rows = rows.collect::<Result<Vec<_>>>()?;
+        tables.push(table(spec, view, &rows, context)?);
+        details.push(by_seed(view, &rows, context)?);
+        judged.extend(verdicts(spec, view, &rows, context)?);
+    }
+    tables.push(effort(spec, plan, context)?);
+    let mut paragraphs = vec![
+        format!(
+            "The fixed chip is {}. Methods in situ had it in their loop; the others never saw it.",
+            context.fixed.name
+        ),
+        about_intervals(context.profile.seeds.len()).to_owned(),
+    ];
+    paragraphs
+        .extend(spec.paper.first().map(|paper| format!("Paper's numbers: {}.", paper.source)));
+    let figures = curves(spec, plan, context)?;
+    Ok(Findings { judged: Judged::of(judged), paragraphs, figures, tables, details })
+}
+
+/// A method's accuracies in percent by seed.
+struct Row {
+    key: String,
+    fixed: Vec<f64>,
+    ideal: Vec<f64>,
+}
+
+impl Row {
+    fn of(key: &str, view: &View, context: &Context<'_>) -> Result<Self> {
+        let images = context.images(view)?;
+        let mut row = Self { key: key.to_owned(), fixed: Vec::new(), ideal: Vec::new() };
+        for run in context.trained(key)? {
+            let evaluator = context.evaluator(view, run.normalisation);
+            let deployed = Deployed::new(run.model.as_ref(), evaluator, &images)?;
+            row.fixed.push(deployed.percent(&context.fixed.chip)?);
+            row.ideal.push(deployed.percent(&Chip::ideal())?);
+        }
+        Ok(row)
+    }
+}
+
+fn paper<'a>(spec: &'a Deployment, key: &str) -> Option<&'a PaperDeployment> {
+    spec.paper.iter().find(|paper| paper.method == key)
+}
+
+fn table(spec: &Deployment, view: &View, rows: &[Row], context: &Context<'_>) -> Result<Table> {
+    let images = context.images(view)?.len() as u64;
+    let mut table = Table::new(
+        format!("{} ({}), {images} images", view.name, view.batch_norm),
+        vec![
+            Column::text("method"),
+            Column::percent_interval("on the fixed chip", 2),
+            Column::percent_interval("on the ideal chip", 2),
+            Column::percent("paper, on its chip", 2),
+        ],
+    )?;
+    for row in rows {
+        let paper = paper(spec, &row.key).and_then(|paper| paper.accuracy.last());
+        table.push(vec![
+            Cell::Text(context.label(&row.key)),
+            Cell::Interval(over_seeds(&row.fixed, images)?),
+            Cell::Interval(over_seeds(&row.ideal, images)?),
+            paper.map_or(Cell::Missing, |percent| Cell::Number(percent / 100.0)),
+        ])?;
+    }
+    Ok(table)
+}
+
+fn by_seed(view: &View, rows: &[Row], context: &Context<'_>) -> Result<Table> {
+    let seeds = &context.profile.seeds;
+    let mut columns = vec![Column::text("method")];
+    columns.extend(seeds.iter().map(|seed| Column::percent(format!("seed {seed}"), 2)));
+    let mut table = Table::new(format!("On the fixed chip, by seed: {}", view.name), columns)?;
+    for row in rows {
+        let mut line = vec![Cell::Text(context.label(&row.key))];
+        line.extend(row.fixed.iter().map(|percent| Cell::Number(percent / 100.0)));
+        table.push(line)?;
+    }
+    Ok(table)
+}
+
+/// Each contest is a case: is the one more accurate on the fixed chip than the other?
+fn verdicts(
+    spec: &Deployment,
+    view: &View,
+    rows: &[Row],
+    context: &Context<'_>,
+) -> Result<Vec<Case>> {
+    let images = context.images(view)?.len() as u64;
+    let accuracies = |key: &str| rows.iter().find(|row| row.key == key).map(|row| &row.fixed[..]);
+    let contests = spec.contests.iter();
+    contests
+        .map(|contest| {
+            let (better, worse) = (&contest.better, &contest.worse);
+            super::judged::contest(
+                (&context.label(better), accuracies(better)),
+                (&context.label(worse), accuracies(worse)),
+                &view.name,
+                images,
+            )
+        })
+        .collect()
+}
+
+/// What the trainings took and where they ended.
+fn effort(spec: &Deployment, plan: &Plan, context: &Context<'_>) -> Result<Table> {
+    let mut table = Table::new(
+        "What the trainings took, mean over seeds (passes of a batch through the network; seconds with validation left out)",
+        vec![
+            Column::text("method"),
+            Column::number("epochs", 0),
+            Column::number("last training loss", 4),
+            Column::number("least of the seeds", 4),
+            Column::number("largest", 4),
+            Column::number("paper's", 4),
+            Column::number("forward", 0),
+            Column::number("backward", 0),
+            Column::number("measured", 0),
+            Column::number("seconds", 0),
+            Column::number("paper's (RTX 3070 Ti)", 0),
+        ],
+    )?;
+    for key in &plan.methods {
+        let runs = context.trained(key)?;
+        let last: Vec<&EpochRecord> = runs.iter().filter_map(|run| run.history.last()).collect();
+        let losses: Vec<f64> = last.iter().map(|record| record.train_loss).collect();
+        let seconds = runs.iter().map(|run| run.history.iter().map(|r| r.seconds).sum::<f64>());
+        let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
+        let count = |of: &dyn Fn(&EpochRecord) -> u64| {
+            Cell::Number(mean(last.iter().map(|record| of(record) as f64).collect()))
+        };
+        let paper = paper(spec, key);
+        let of_paper = |value: Option<f64>| value.map_or(Cell::Missing, Cell::Number);
+        table.push(vec![
+            Cell::Text(context.label(key)),
+            Cell::Number(runs.iter().map(|run| run.history.len()).max().unwrap_or(0) as f64),
+            Cell::Number(mean(losses.clone())),
+            Cell::Number(losses.iter().copied().fold(f64::INFINITY, f64::min)),
+            Cell::Number(losses.iter().copied().fold(f64::NEG_INFINITY, f64::max)),
+            of_paper(paper.and_then(|paper| paper.loss.last().copied())),
+            count(&|record| record.counts.forward),
+            count(&|record| record.counts.backward),
+            count(&|record| record.counts.measured),
+            Cell::Number(mean(seconds.collect())),
+            of_paper(paper.map(|paper| paper.seconds)),
+        ])?;
+    }
+    Ok(table)
+}
+
+/// Loss and accuracy on the fixed chip in each epoch.
+fn curves(spec: &Deployment, plan: &Plan, context: &Context<'_>) -> Result<Vec<(Svg, String)>> {
+    let (mut losses, mut accuracies) = (Vec::new(), Vec::new());
+    for key in &plan.methods {
+        let (label, runs) = (context.label(key), context.trained(key)?);
+        let epochs = runs.iter().map(|run| run.history.len()).min().unwrap_or(0);
+        let curve = |value: &dyn Fn(&EpochRecord) -> f64| -> Vec<(f64, f64)> {
+            let mean = |epoch: usize| {
+                runs.iter().map(|run| value(&run.history[epoch])).sum::<f64>() / runs.len() as f64
+            };
+            (0..epochs).map(|epoch| ((epoch + 1) as f64, mean(epoch))).collect()
+        };
+        losses.push(LineSeries::new(&label, curve(&|record| record.train_loss)));
+        let on_chip = |record: &EpochRecord| {
+            record.metrics.get("fixed_chip_batch").copied().unwrap_or(f64::NAN)
+        };
+        accuracies.push(LineSeries::new(&label, curve(&on_chip)));
+        if let Some(paper) = paper(spec, key) {
+            let points = |values: &[f64]| -> Vec<(f64, f64)> {
+                paper.epochs.iter().map(|e| *e as f64).zip(values.iter().copied()).collect()
+            };
+            let name = format!("{label}, paper");
+            losses.push(LineSeries::new(&name, points(&paper.loss)).reference_of(&label));
+            accuracies.push(LineSeries::new(&name, points(&paper.accuracy)).reference_of(&label));
+        }
+    }
+    let epoch = Axis::linear("epoch");
+    let loss = Axis::linear("cross-entropy");
+    let accuracy = Axis::linear("accuracy").unit("%");
+    Ok(vec![
+        (
+            line_chart("Training loss", &epoch, &loss, &losses)?,
+            "Mean of the steps' losses in each epoch, over seeds. The outputs are powers of norm 1, so the loss is no less than ln(1 + 9/e) = 1.461.".into(),
+        ),
+        (
+            line_chart("Test accuracy on the fixed chip", &epoch, &accuracy, &accuracies)?,
+            "Mean over seeds, batch statistics, as the paper's.".into(),
+        ),
+    ])
+}

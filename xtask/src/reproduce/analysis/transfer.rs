@@ -1,0 +1,259 @@
+//! Networks moved to chips that their training never saw, over a grid of fabrication errors (Fig. 4d),
+//! with the share of chips on which they are good.
+
+use pnn_core::{Chip, Seed};
+use pnn_eval::interval::wilson;
+use pnn_eval::plot::{Axis, Heatmap, LineSeries, heatmap, line_chart};
+use pnn_eval::{Cell, Column, Svg, Table, Verdict};
+use pnn_noise::{Noise, NoiseModel, Source};
+
+use super::compare::{about_intervals, difference, means, over_chips, percent, points};
+use super::judged::{Case, Judged, contest};
+use super::{Context, Findings};
+use crate::error::{Error, Result};
+use crate::reproduce::config::{Plan, Transfer, View};
+use crate::reproduce::front::Deployed;
+
+/// A method's accuracies in percent.
+struct Row {
+    key: String,
+    label: String,
+    /// On the fixed chip, by seed.
+    fixed: Vec<f64>,
+    /// By phase error, splitter error, seed and chip.
+    grid: Vec<Vec<Vec<Vec<f64>>>>,
+}
+
+pub(super) fn analyse(spec: &Transfer, plan: &Plan, context: &Context<'_>) -> Result<Findings> {
+    let chips = plan.chips.ok_or_else(|| Error::Usage("the plan says no chips".into()))?;
+    let (mut figures, mut tables, mut details) = (Vec::new(), Vec::new(), Vec::new());
+    let mut judged = Vec::new();
+    for view in &plan.views {
+        let images = context.images(view)?.len() as u64;
+        let mut rows = Vec::new();
+        for key in &plan.methods {
+            eprintln!("  {}: {}", view.name, context.label(key));
+            rows.push(row(key, spec, chips as u64, view, context)?);
+        }
+        for row in &rows {
+            figures.push((picture(spec, view, row)?, caption(row, chips, view)));
+        }
+        figures.push(yields(spec, view, &rows, chips)?);
+        tables.push(summary(spec, view, &rows, images)?);
+        for row in &rows {
+            details.push(whole(spec, view, row, images)?);
+        }
+        judged.extend(verdicts(spec, view, &rows, images)?);
+    }
+    let seeds = context.profile.seeds.len();
+    let paragraphs = vec![
+        format!(
+            "Each cell has {chips} chips of its own, the same for all methods and seeds; splitter errors of 1 and more are drawn \
+             again. The fixed chip, which methods in situ had in their loop, is {}.",
+            context.fixed.name
+        ),
+        about_intervals(seeds).to_owned(),
+    ];
+    Ok(Findings { judged: Judged::of(judged), paragraphs, figures, tables, details })
+}
+
+/// What chips of a cell are drawn from.
+fn noise(phase: f64, splitter: f64) -> Result<NoiseModel> {
+    let splitters: Source =
+        serde_json::from_value(serde_json::json!({ "splitter": { "std": splitter } }))
+            .map_err(|e| Error::Usage(e.to_string()))?;
+    let sources = [Source::Phase { std_rad: phase }, splitters];
+    Ok(NoiseModel::new(sources.map(|source| Noise { source, layers: None }).to_vec())?)
+}
+
+fn row(key: &str, spec: &Transfer, chips: u64, view: &View, context: &Context<'_>) -> Result<Row> {
+    let images = context.images(view)?;
+    let mut fixed = Vec::new();
+    let mut grid = vec![vec![Vec::new(); spec.splitter_std.len()]; spec.phase_std.len()];
+    for run in context.trained(key)? {
+        let evaluator = context.evaluator(view, run.normalisation);
+        let deployed = Deployed::new(run.model.as_ref(), evaluator, &images)?;
+        fixed.push(deployed.percent(&context.fixed.chip)?);
+        let layers = run.model.physical_layers();
+        for (i, phase) in spec.phase_std.iter().enumerate() {
+            for (j, splitter) in spec.splitter_std.iter().enumerate() {
+                let noise = noise(*phase, *splitter)?;
+                let seed = Seed::new(0).child("transfer").index(i as u64).index(j as u64);
+                let on = |chip: u64| -> Result<f64> {
+                    let drawn: Chip = noise.draw(&layers, 1, &seed.index(chip))?;
+                    deployed.percent(&drawn)
+                };
+                grid[i][j].push((0..chips).map(on).collect::<Result<Vec<_>>>()?);
+            }
+        }
+    }
+    Ok(Row { key: key.to_owned(), label: context.label(key), fixed, grid })
+}
+
+fn mean(cell: &[Vec<f64>]) -> f64 {
+    means(cell).iter().sum::<f64>() / cell.len() as f64
+}
+
+fn picture(spec: &Transfer, view: &View, row: &Row) -> Result<Svg> {
+    let values = row.grid.iter().map(|line| line.iter().map(|cell| mean(cell)).collect());
+    let title = format!("{}: {}", row.label, view.name);
+    Ok(heatmap(
+        &Heatmap::new(&title, values.collect(), "accuracy (%)", 1)
+            .columns("splitting-ratio error (std)", spec.splitter_std.iter().map(f64::to_string))
+            .rows("phase error (std, rad)", spec.phase_std.iter().map(f64::to_string)),
+    )?)
+}
+
+fn caption(row: &Row, chips: usize, view: &View) -> String {
+    format!(
+        "{}: mean accuracy over seeds and {chips} chips a cell, {}.",
+        row.label, view.batch_norm
+    )
+}
+
+/// The share of good chips where both errors have the same standard deviation.
+fn yields(spec: &Transfer, view: &View, rows: &[Row], chips: usize) -> Result<(Svg, String)> {
+    let mut lines = Vec::new();
+    for row in rows {
+        let mut points = Vec::new();
+        for (i, phase) in spec.phase_std.iter().enumerate() {
+            if let Some(j) = spec.splitter_std.iter().position(|splitter| splitter == phase) {
+                points.push((*phase, 100.0 * good(spec, &row.grid[i][j])));
+            }
+        }
+        lines.push(LineSeries::new(&row.label, points));
+    }
+    let x = Axis::linear("both errors (std, rad and 1)");
+    let y = Axis::linear(format!("chips with at least {} %", spec.good_from)).unit("%");
+    let y = y.range(0.0, 100.0);
+    let caption = format!(
+        "Yield: the share of {chips} chips, over seeds, on which the network has at least {} %, {}.",
+        spec.good_from, view.batch_norm
+    );
+    Ok((line_chart(&format!("Yield: {}", view.name), &x, &y, &lines)?, caption))
+}
+
+/// The share of chips and seeds with an accuracy that is good enough.
+fn good(spec: &Transfer, cell: &[Vec<f64>]) -> f64 {
+    let all: Vec<&f64> = cell.iter().flatten().collect();
+    all.iter().filter(|percent| ***percent >= spec.good_from).count() as f64 / all.len() as f64
+}
+
+fn judged_cell<'a>(spec: &Transfer, row: &'a Row) -> &'a [Vec<f64>] {
+    let place = |values: &[f64], value: f64| values.iter().position(|v| *v == value).unwrap_or(0);
+    let [phase, splitter] = spec.judged_at;
+    &row.grid[place(&spec.phase_std, phase)][place(&spec.splitter_std, splitter)]
+}
+
+/// The methods in the cell where they are compared.
+fn summary(spec: &Transfer, view: &View, rows: &[Row], images: u64) -> Result<Table> {
+    let [phase, splitter] = spec.judged_at;
+    let mut table = Table::new(
+        format!(
+            "Fresh chips with phase errors of {phase} rad and splitting-ratio errors of {splitter}: {} ({}), {images} images",
+            view.name, view.batch_norm
+        ),
+        vec![
+            Column::text("method"),
+            Column::percent_interval("mean of fresh chips", 2),
+            Column::percent("worst", 2),
+            Column::percent("best", 2),
+            Column::percent_interval(format!("chips with at least {} %", spec.good_from), 0),
+            Column::percent_interval("on the fixed chip", 2),
+            Column::percent("paper, mean of 5", 2),
+        ],
+    )?;
+    for row in rows {
+        let cell = judged_cell(spec, row);
+        let all = || cell.iter().flatten().copied();
+        let chips = cell.first().map_or(0, Vec::len) as u64;
+        // Seeds share the chips: they make them no more.
+        let yielded = (good(spec, cell) * chips as f64).round() as u64;
+        let at = |values: &[f64], value: f64| values.iter().position(|v| *v == value);
+        let paper = spec.paper.iter().find(|paper| paper.method == row.key).and_then(|paper| {
+            let (i, j) = (at(&spec.phase_std, phase)?, at(&spec.splitter_std, splitter)?);
+            Some(paper.accuracy[i][j])
+        });
+        table.push(vec![
+            Cell::Text(row.label.clone()),
+            Cell::Interval(over_chips(cell, images)?),
+            Cell::Number(all().fold(f64::INFINITY, f64::min) / 100.0),
+            Cell::Number(all().fold(f64::NEG_INFINITY, f64::max) / 100.0),
+            Cell::Interval(wilson(yielded, chips, 0.95)?),
+            Cell::Interval(super::compare::over_seeds(&row.fixed, images)?),
+            paper.map_or(Cell::Missing, |percent| Cell::Number(percent / 100.0)),
+        ])?;
+    }
+    Ok(table)
+}
+
+/// Every cell of a method, beside the paper's.
+fn whole(spec: &Transfer, view: &View, row: &Row, images: u64) -> Result<Table> {
+    let paper = spec.paper.iter().find(|paper| paper.method == row.key);
+    let mut table = Table::new(
+        format!("All cells of {}: {}", row.label, view.name),
+        vec![
+            Column::number("phase error (std, rad)", 2),
+            Column::number("splitter error (std)", 2),
+            Column::percent_interval("mean", 2),
+            Column::percent("worst chip", 2),
+            Column::percent(format!("chips with at least {} %", spec.good_from), 0),
+            Column::percent("paper, mean of 5", 2),
+        ],
+    )?;
+    for (i, phase) in spec.phase_std.iter().enumerate() {
+        for (j, splitter) in spec.splitter_std.iter().enumerate() {
+            let cell = &row.grid[i][j];
+            let worst = cell.iter().flatten().copied().fold(f64::INFINITY, f64::min);
+            table.push(vec![
+                Cell::Number(*phase),
+                Cell::Number(*splitter),
+                Cell::Interval(over_chips(cell, images)?),
+                Cell::Number(worst / 100.0),
+                Cell::Number(good(spec, cell)),
+                paper.map_or(Cell::Missing, |paper| Cell::Number(paper.accuracy[i][j] / 100.0)),
+            ])?;
+        }
+    }
+    Ok(table)
+}
+
+/// Whether the method keeps its accuracy on fresh chips, and the contests there.
+fn verdicts(spec: &Transfer, view: &View, rows: &[Row], images: u64) -> Result<Vec<Case>> {
+    let find = |key: &str| rows.iter().find(|row| row.key == key);
+    let mut cases = Vec::new();
+    if let Some(row) = find(&spec.method) {
+        let there = means(judged_cell(spec, row));
+        let lost = difference(&row.fixed, &there, images)?;
+        let verdict = if 100.0 * lost.high <= spec.keeps_within {
+            Verdict::Holds
+        } else if 100.0 * lost.low > spec.keeps_within {
+            Verdict::DoesNotHold
+        } else {
+            Verdict::Undecided
+        };
+        let words = format!(
+            "{} on fresh chips, lost {}; up to {} are allowed",
+            percent(&over_chips(judged_cell(spec, row), images)?),
+            points(&lost),
+            spec.keeps_within
+        );
+        let place = format!("{} moves to other chips, {}", row.label, view.name);
+        cases.push(Case { place, verdict, words });
+    }
+    for pair in &spec.contests {
+        let of =
+            |key: &str| find(key).map(|row| (row.label.clone(), means(judged_cell(spec, row))));
+        let (better, worse) = (of(&pair.better), of(&pair.worse));
+        let named = |side: &Option<(String, Vec<f64>)>, key: &str| {
+            side.as_ref().map_or_else(|| key.to_owned(), |(label, _)| label.clone())
+        };
+        cases.push(contest(
+            (&named(&better, &pair.better), better.as_ref().map(|(_, means)| &means[..])),
+            (&named(&worse, &pair.worse), worse.as_ref().map(|(_, means)| &means[..])),
+            &format!("fresh chips, {}", view.name),
+            images,
+        )?);
+    }
+    Ok(cases)
+}
