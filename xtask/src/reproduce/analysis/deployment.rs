@@ -106,7 +106,7 @@ fn verdicts(
 ) -> Result<Vec<Case>> {
     let images = context.images(view)?.len() as u64;
     let accuracies = |key: &str| rows.iter().find(|row| row.key == key).map(|row| &row.fixed[..]);
-    let contests = spec.contests.iter();
+    let contests = spec.contests.iter().filter(|contest| context.runs(contest));
     contests
         .map(|contest| {
             let (better, worse) = (&contest.better, &contest.worse);

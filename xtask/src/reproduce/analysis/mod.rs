@@ -19,7 +19,7 @@ use pnn_data::{Dataset, Normalisation};
 use pnn_eval::{Evaluator, Section, Svg, Table, Verdict};
 
 use super::chip::FixedChip;
-use super::config::{Analysis, Experiment, Plan, Profile, View};
+use super::config::{Analysis, Contest, Experiment, Plan, Profile, View};
 use super::data::Data;
 use super::training::{Trained, Training, Trainings};
 use crate::error::{Error, Result};
@@ -167,6 +167,11 @@ impl Context<'_> {
 
     fn label(&self, key: &str) -> String {
         self.profile.methods.get(key).map_or_else(|| key.to_owned(), |m| m.label.clone())
+    }
+
+    /// Whether the profile has both methods of a contest.
+    fn runs(&self, contest: &Contest) -> bool {
+        [&contest.better, &contest.worse].iter().all(|m| self.profile.methods.contains_key(*m))
     }
 
     /// The test images of a view.

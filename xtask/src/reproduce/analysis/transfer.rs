@@ -43,7 +43,7 @@ pub(super) fn analyse(spec: &Transfer, plan: &Plan, context: &Context<'_>) -> Re
         for row in &rows {
             details.push(whole(spec, view, row, images)?);
         }
-        judged.extend(verdicts(spec, view, &rows, images)?);
+        judged.extend(verdicts(spec, view, &rows, images, context)?);
     }
     let seeds = context.profile.seeds.len();
     let paragraphs = vec![
@@ -219,7 +219,13 @@ fn whole(spec: &Transfer, view: &View, row: &Row, images: u64) -> Result<Table> 
 }
 
 /// Whether the method keeps its accuracy on fresh chips, and the contests there.
-fn verdicts(spec: &Transfer, view: &View, rows: &[Row], images: u64) -> Result<Vec<Case>> {
+fn verdicts(
+    spec: &Transfer,
+    view: &View,
+    rows: &[Row],
+    images: u64,
+    context: &Context<'_>,
+) -> Result<Vec<Case>> {
     let find = |key: &str| rows.iter().find(|row| row.key == key);
     let mut cases = Vec::new();
     if let Some(row) = find(&spec.method) {
@@ -241,16 +247,12 @@ fn verdicts(spec: &Transfer, view: &View, rows: &[Row], images: u64) -> Result<V
         let place = format!("{} moves to other chips, {}", row.label, view.name);
         cases.push(Case { place, verdict, words });
     }
-    for pair in &spec.contests {
-        let of =
-            |key: &str| find(key).map(|row| (row.label.clone(), means(judged_cell(spec, row))));
+    for pair in spec.contests.iter().filter(|contest| context.runs(contest)) {
+        let of = |key: &str| find(key).map(|row| means(judged_cell(spec, row)));
         let (better, worse) = (of(&pair.better), of(&pair.worse));
-        let named = |side: &Option<(String, Vec<f64>)>, key: &str| {
-            side.as_ref().map_or_else(|| key.to_owned(), |(label, _)| label.clone())
-        };
         cases.push(contest(
-            (&named(&better, &pair.better), better.as_ref().map(|(_, means)| &means[..])),
-            (&named(&worse, &pair.worse), worse.as_ref().map(|(_, means)| &means[..])),
+            (&context.label(&pair.better), better.as_deref()),
+            (&context.label(&pair.worse), worse.as_deref()),
             &format!("fresh chips, {}", view.name),
             images,
         )?);
