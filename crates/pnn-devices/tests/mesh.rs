@@ -7,7 +7,8 @@ use pnn_core::testing::{check_close, check_same_bits, conformance};
 use pnn_core::{Controls, DType, Deviations, PhysicalLayer, Seed, Tensor};
 use pnn_devices::mzi::{
     Basis, Detection, EXCESS_LOSS_DB, GAMMA_ERROR_RAD, LEFT_SPLITTER_ERROR, Layout, MziMesh,
-    PHI_ERROR_RAD, RIGHT_SPLITTER_ERROR, SplitterError, THERMAL_CROSSTALK, THETA_ERROR_RAD,
+    PHI_ERROR_RAD, PhaseHeaters, RIGHT_SPLITTER_ERROR, SplitterError, THERMAL_CROSSTALK,
+    THETA_ERROR_RAD,
 };
 use proptest::prelude::*;
 
@@ -78,6 +79,68 @@ fn meshes_conform() {
             conformance(&mesh, input, &seed)
                 .unwrap_or_else(|e| panic!("{layout:?}, {basis:?}, {detection:?}: {e}"));
         }
+    }
+}
+
+/// A mesh set by voltages is the mesh of the phases that they make, and rounds them itself.
+#[test]
+fn heaters_make_phases_of_voltages() {
+    let heaters = PhaseHeaters { rad_per_volt2: 0.7, max_volt: 3.2 };
+    let plain = MziMesh::new(Layout::Rectangular, 5).unwrap();
+    let heated = plain.clone().with_heaters(heaters).unwrap();
+    let lossy = heated.clone().with_loss_db(0.3).unwrap();
+    conformance(&lossy, &normal(1, "x", 1.0, &[2, 5]), &Seed::new(3)).unwrap();
+    let (phases, volts) = (controls(&plain, 1), controls(&heated, 1));
+    let turned: Controls = ["theta", "phi", "gamma"]
+        .map(|name| {
+            let volts = volts.get(&format!("{name}_volt")).unwrap();
+            (name.to_owned(), (volts.sqr().unwrap() * 0.7).unwrap())
+        })
+        .into_iter()
+        .collect();
+    for (name, phase) in phases.iter() {
+        check_close(turned.get(name).unwrap(), phase, 0.0, 1e-14).unwrap();
+    }
+    let (of_volts, of_phases) = (
+        matrix(&heated, &volts, &Deviations::none()),
+        matrix(&plain, &turned, &Deviations::none()),
+    );
+    assert_eq!(of_volts, of_phases);
+    for (drive, control) in heated.drives(&volts).unwrap().iter().zip(heated.controls()) {
+        assert_eq!((drive.range, drive.setting.dims()), (control.bounds, &control.shape[..]));
+        assert!(drive.port.ends_with("_error_volt"));
+    }
+    for (rad_per_volt2, max_volt, says) in [
+        (-0.7, 3.2, "rad_per_volt2 of the heaters is -0.7, allowed is (0, infinity)"),
+        (f64::NAN, 3.2, "is NaN"),
+        (
+            0.5,
+            3.0,
+            "phase in rad that the heaters reach at max_volt is 4.5, allowed is [2 pi, infinity)",
+        ),
+        (0.5, f64::NAN, "is NaN"),
+    ] {
+        let heaters = PhaseHeaters { rad_per_volt2, max_volt };
+        let error = plain.clone().with_heaters(heaters).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+/// Phases are set within a turn.
+#[test]
+fn converters_of_phases_round_within_a_turn() {
+    let mesh = MziMesh::new(Layout::Triangular, 3).unwrap();
+    let far: Controls = controls(&mesh, 1)
+        .iter()
+        .map(|(name, phase)| (name.to_owned(), (phase + (-4.0 * PI)).unwrap()))
+        .collect();
+    let drives = mesh.drives(&far).unwrap();
+    assert_eq!(drives.len(), 3);
+    for (drive, (_, near)) in drives.iter().zip(
+        ["theta", "phi", "gamma"].map(|name| (name, controls(&mesh, 1).get(name).unwrap().clone())),
+    ) {
+        assert_eq!((drive.range.low, drive.range.high), (0.0, 2.0 * PI));
+        check_close(&drive.setting, &near, 0.0, 1e-14).unwrap();
     }
 }
 

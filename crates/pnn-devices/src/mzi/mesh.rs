@@ -31,6 +31,16 @@ pub const EXCESS_LOSS_DB: &str = "excess_loss_db";
 /// Deviation port: the part of a heater's phase that each of its neighbours in the column gets.
 pub const THERMAL_CROSSTALK: &str = "thermal_crosstalk";
 
+/// Deviation port of meshes that are set by voltage: error of the voltages of theta in V.
+pub const THETA_ERROR_VOLT: &str = "theta_error_volt";
+/// Deviation port of meshes that are set by voltage: error of the voltages of phi in V.
+pub const PHI_ERROR_VOLT: &str = "phi_error_volt";
+/// Deviation port of meshes that are set by voltage: error of the voltages of gamma in V.
+pub const GAMMA_ERROR_VOLT: &str = "gamma_error_volt";
+
+/// Deviation ports of every mesh.
+const PORTS: usize = 7;
+
 /// What is read at the outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -71,8 +81,37 @@ pub struct MziMesh {
     idle_phase: f64,
     loss_db: f64,
     detection: Detection,
+    heaters: Option<PhaseHeaters>,
     controls: [Control; 3],
-    ports: [DeviationPort; 7],
+    ports: Vec<DeviationPort>,
+}
+
+/// Heaters that are set by voltage: a phase of `rad_per_volt2 V^2`.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct PhaseHeaters {
+    /// Phase in rad for each V^2.
+    pub rad_per_volt2: f64,
+    /// The largest voltage in V.
+    pub max_volt: f64,
+}
+
+impl PhaseHeaters {
+    fn check(&self) -> Result<()> {
+        let Self { rad_per_volt2, max_volt } = *self;
+        let range = |what: &str, value, allowed| {
+            Err(Error::Range { what: what.to_owned(), value, allowed })
+        };
+        if !(rad_per_volt2 > 0.0 && rad_per_volt2.is_finite()) {
+            return range("rad_per_volt2 of the heaters", rad_per_volt2, "(0, infinity)");
+        }
+        let reach = rad_per_volt2 * max_volt * max_volt;
+        // Whole turns take rounding.
+        if !(max_volt > 0.0 && (TAU * (1.0 - 1e-12)..f64::INFINITY).contains(&reach)) {
+            let what = "phase in rad that the heaters reach at max_volt";
+            return range(what, reach, "[2 pi, infinity)");
+        }
+        Ok(())
+    }
 }
 
 impl MziMesh {
@@ -103,7 +142,8 @@ impl MziMesh {
             loss_db: 0.0,
             detection: Detection::NormalisedPower,
             controls: [control("theta", count), control("phi", count), control("gamma", ports)],
-            ports: [
+            heaters: None,
+            ports: vec![
                 port(THETA_ERROR_RAD, "rad", vec![count]),
                 port(PHI_ERROR_RAD, "rad", vec![count]),
                 port(GAMMA_ERROR_RAD, "rad", vec![ports]),
@@ -168,6 +208,30 @@ impl MziMesh {
             return Err(Error::Range { what, value: loss_db, allowed: "[0, infinity)" });
         }
         self.loss_db = loss_db;
+        Ok(self)
+    }
+
+    /// Trains the voltages of heaters instead of phases: the controls are then `theta_volt`,
+    /// `phi_volt` and `gamma_volt` in V, and errors of them have ports of their own.
+    ///
+    /// # Errors
+    /// If the heaters do not reach a whole turn.
+    pub fn with_heaters(mut self, heaters: PhaseHeaters) -> Result<Self> {
+        heaters.check()?;
+        let names = [
+            ("theta_volt", THETA_ERROR_VOLT),
+            ("phi_volt", PHI_ERROR_VOLT),
+            ("gamma_volt", GAMMA_ERROR_VOLT),
+        ];
+        let bounds = Bounds { low: 0.0, high: heaters.max_volt };
+        self.ports.truncate(PORTS);
+        for (control, (name, port)) in self.controls.iter_mut().zip(names) {
+            let shape = control.shape.clone();
+            *control = Control { name, unit: "V", bounds, shape: shape.clone() };
+            let shape = PortShape::Fixed(shape);
+            self.ports.push(DeviationPort { name: port, unit: "V", shape });
+        }
+        self.heaters = Some(heaters);
         Ok(self)
     }
 
@@ -272,9 +336,17 @@ impl MziMesh {
             SplitterError::Angle => (-FRAC_PI_2, FRAC_PI_2, "(-pi/2, pi/2)"),
         };
         let one = |what: &str, value: Tensor, range| within(what, value, range);
+        let phase = |setting: &Tensor, port: &str| match self.heaters {
+            Some(PhaseHeaters { rad_per_volt2, .. }) => {
+                chip.shift(port, setting)?.sqr()?.affine(rad_per_volt2, 0.0)
+            }
+            None => Ok(setting.clone()),
+        };
+        let (theta, phi) = (phase(theta, THETA_ERROR_VOLT)?, phase(phi, PHI_ERROR_VOLT)?);
+        let gamma = phase(gamma, GAMMA_ERROR_VOLT)?;
         let state = State {
-            theta: one("theta", chip.shift(THETA_ERROR_RAD, &heated(theta)?)?, any)?,
-            phi: one("phi", chip.shift(PHI_ERROR_RAD, &heated(phi)?)?, any)?,
+            theta: one("theta", chip.shift(THETA_ERROR_RAD, &heated(&theta)?)?, any)?,
+            phi: one("phi", chip.shift(PHI_ERROR_RAD, &heated(&phi)?)?, any)?,
             left: one(LEFT_SPLITTER_ERROR, chip.shift(LEFT_SPLITTER_ERROR, even)?, split)?,
             right: one(RIGHT_SPLITTER_ERROR, chip.shift(RIGHT_SPLITTER_ERROR, even)?, split)?,
             loss_db: one(
@@ -284,7 +356,7 @@ impl MziMesh {
             )?,
         };
         let whole = self.idle_columns as f64 * self.idle_phase;
-        let gamma = chip.shift(GAMMA_ERROR_RAD, gamma)?.affine(1.0, whole)?;
+        let gamma = chip.shift(GAMMA_ERROR_RAD, &gamma)?.affine(1.0, whole)?;
         Ok((state, one("gamma", gamma, any)?))
     }
 }
@@ -337,15 +409,21 @@ impl PhysicalLayer for MziMesh {
         });
         let theta = Tensor::from_vec(theta.collect::<Vec<_>>(), exponents.len())?;
         let uniform = |name: &str, size: usize| -> Result<Tensor> {
-            (seed.child(name).tensor(StandardUniform, &[size], DType::F64)? * TAU)?.to_dtype(dtype)
+            seed.child(name).tensor(StandardUniform, &[size], DType::F64)? * TAU
         };
-        Ok([
-            ("theta".to_owned(), theta.to_dtype(dtype)?),
-            ("phi".to_owned(), uniform("phi", exponents.len())?),
-            ("gamma".to_owned(), uniform("gamma", self.wiring.ports())?),
-        ]
-        .into_iter()
-        .collect())
+        let phi = uniform("phi", exponents.len())?;
+        let gamma = uniform("gamma", self.wiring.ports())?;
+        let controls = self.controls.iter().zip([theta, phi, gamma]);
+        let setting = |(control, phase): (&Control, Tensor)| {
+            let setting = match self.heaters {
+                Some(PhaseHeaters { rad_per_volt2, max_volt }) => {
+                    (phase / rad_per_volt2)?.sqrt()?.clamp(0.0, max_volt)?
+                }
+                None => phase,
+            };
+            Ok((control.name.to_owned(), setting.to_dtype(dtype)?))
+        };
+        controls.map(setting).collect()
     }
 
     fn forward(&self, x: &Tensor, controls: &Controls, deviations: &Deviations) -> Result<Tensor> {
@@ -373,8 +451,19 @@ impl PhysicalLayer for MziMesh {
         }
     }
 
-    /// Converters set each phase within a turn.
+    /// Converters set each phase within a turn, or each voltage up to the largest.
     fn drives(&self, controls: &Controls) -> Result<Vec<Drive>> {
+        if self.heaters.is_some() {
+            let ports = [THETA_ERROR_VOLT, PHI_ERROR_VOLT, GAMMA_ERROR_VOLT];
+            let settings = self.settings(controls)?.into_iter().zip(ports).zip(&self.controls);
+            return Ok(settings
+                .map(|((setting, port), control)| Drive {
+                    setting: setting.clone(),
+                    range: control.bounds,
+                    port,
+                })
+                .collect());
+        }
         let ports = [THETA_ERROR_RAD, PHI_ERROR_RAD, GAMMA_ERROR_RAD];
         let drive = |(setting, port): (&Tensor, &'static str)| {
             let values = setting.to_dtype(DType::F64)?;
