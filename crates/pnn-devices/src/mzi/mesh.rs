@@ -64,7 +64,7 @@ pub enum Detection {
 pub struct MziMesh {
     layout: Layout,
     wiring: Arc<Wiring>,
-    cells: Cells,
+    pub(super) cells: Cells,
     neighbours: Arc<Neighbours>,
     /// Columns in which a port has no interferometer, and the phase that it gets there.
     idle_columns: usize,
@@ -238,6 +238,15 @@ impl MziMesh {
         ops::cascade(&self.wiring, &matrices, &inputs)
     }
 
+    /// What a chip adds to the controls, its splitter errors and its loss, checked: (1,
+    /// interferometers) each, and the phases that its inputs have besides gamma: (1, ports).
+    pub(super) fn errors(&self, chip: &Deviations) -> Result<(State, Tensor)> {
+        let (count, ports) = (self.wiring.cells(), self.wiring.ports());
+        let zero = row(&Tensor::new(0.0)?, count)?;
+        let none = [&zero, &zero, &row(&Tensor::new(0.0)?, ports)?, &zero, &zero];
+        self.state(&none.map(Clone::clone), chip)
+    }
+
     /// The controls, if they have the right shapes.
     fn settings<'a>(&self, controls: &'a Controls) -> Result<[&'a Tensor; 3]> {
         let mut found = Vec::with_capacity(3);
@@ -290,7 +299,7 @@ impl MziMesh {
 }
 
 /// The values, if all lie between two limits, which are out.
-fn within(
+pub(super) fn within(
     what: &str,
     values: Tensor,
     (low, high, allowed): (f64, f64, &'static str),

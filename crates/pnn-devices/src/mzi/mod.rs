@@ -5,14 +5,22 @@
 //! columns of them make any unitary matrix of many ports. Splitters that do not split evenly, phases
 //! that are not as set, loss and the warmth of neighbours are deviations.
 
+mod activation;
 mod cell;
+mod decompose;
 mod layout;
 mod mesh;
 mod neighbours;
+mod program;
+mod singular;
+mod svd;
 
+pub use activation::ElectroOptic;
 pub use cell::{Basis, SplitterError};
 pub use layout::Layout;
 pub use mesh::{
     Detection, EXCESS_LOSS_DB, GAMMA_ERROR_RAD, LEFT_SPLITTER_ERROR, MziMesh, PHI_ERROR_RAD,
     RIGHT_SPLITTER_ERROR, THERMAL_CROSSTALK, THETA_ERROR_RAD,
 };
+pub use program::Programmed;
+pub use svd::{ATTENUATION_ERROR, SvdMesh};
