@@ -154,6 +154,19 @@ fn zeros_do_no_harm() {
             ("1e-170", small(1e-170)),
             ("1e-310", small(1e-310)),
             ("5e-324", small(5e-324)),
+            // Two neighbours that have no digits to spare.
+            (
+                "subnormal row",
+                of(ports, ports, |row, column| {
+                    if row == column {
+                        (1.0, 0.0)
+                    } else if row == flip {
+                        (5e-324 * (1 + 2 * column) as f64, 0.0)
+                    } else {
+                        (0.0, 0.0)
+                    }
+                }),
+            ),
         ];
         for mesh in all_meshes(ports) {
             for (name, target) in &targets {

@@ -3,7 +3,7 @@
 
 mod matrices;
 
-use std::f64::consts::TAU;
+use std::f64::consts::{FRAC_PI_2, PI, TAU};
 
 use matrices::{UNIVERSAL, identity, largest_difference, normal, of, random, transfer, values};
 use pnn_core::{Controls, DType, Deviations, PhysicalLayer, Seed, Tensor};
@@ -59,6 +59,28 @@ proptest! {
         prop_assert!(programmed.distance < 1e-10, "{:e}", programmed.distance);
         let reached = transfer(&mesh, &programmed.controls, &chip);
         prop_assert!(largest_difference(&reached, &target) < 1e-10);
+    }
+
+    /// Interferometers at the ends of their reach are in reach.
+    #[test]
+    fn ends_of_the_reach_are_exact(
+        layout in prop::sample::select(UNIVERSAL.to_vec()),
+        ports in 2..=8usize,
+        seed in any::<u64>(),
+    ) {
+        let mesh = MziMesh::new(layout, ports).unwrap().with_splitter_error(SplitterError::Angle);
+        let chip = errors(&mesh, &SPLITTERS, 0.2, 0.7, seed);
+        let set = mesh.init(&Seed::new(seed), DType::F64).unwrap();
+        let ends = values(set.get("theta").unwrap());
+        let ends = ends.iter().map(|theta| if *theta < FRAC_PI_2 { 0.0 } else { PI });
+        let ends = Tensor::from_vec(ends.collect::<Vec<_>>(), mesh.wiring().cells()).unwrap();
+        let rest = set.iter().filter(|(name, _)| *name != "theta");
+        let rest = rest.map(|(name, value)| (name.to_owned(), value.clone()));
+        let set: Controls = rest.chain([("theta".to_owned(), ends)]).collect();
+        let target = transfer(&mesh, &set, &chip);
+        let programmed = mesh.program(&target, &chip).unwrap();
+        prop_assert_eq!(programmed.unreachable, 0);
+        prop_assert!(programmed.distance < 1e-10, "{:e}", programmed.distance);
     }
 
     /// Errors of phases are no obstacle to any matrix.

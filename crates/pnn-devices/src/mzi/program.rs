@@ -36,8 +36,8 @@ impl MziMesh {
     /// the nearest amplitude with the right phases. Errors of phases are subtracted. The mesh's own
     /// loss is ignored, as it is in [`Self::decompose`].
     ///
-    /// For Haar-random targets and independent `eta` of standard deviation `sigma` the expected
-    /// distance falls from `sqrt(2 (N - 1)) sigma` to about `sqrt(2/3) N sigma^2`.
+    /// For Haar-random targets and independent `eta` of standard deviation `sigma` the distance (root
+    /// mean square) falls from `sqrt(2 (N - 1)) sigma` to about `sqrt(2/3) N sigma^2`.
     ///
     /// # Shapes
     /// `target` (2, ports, ports): real and imaginary parts, from input (last) to output.
