@@ -110,6 +110,15 @@ fn heaters_make_phases_of_voltages() {
         assert_eq!((drive.range, drive.setting.dims()), (control.bounds, &control.shape[..]));
         assert!(drive.port.ends_with("_error_volt"));
     }
+    // Programmed by voltage as by phase.
+    let target = plain.transfer(&phases, &[&Deviations::none()]).unwrap();
+    let target = target.reshape([2, 5, 5]).unwrap();
+    let found = heated.decompose(&target).unwrap();
+    let again = heated.transfer(&found, &[&Deviations::none()]).unwrap();
+    check_close(&again.reshape([2, 5, 5]).unwrap(), &target, 0.0, 1e-12).unwrap();
+    let error = Deviations::none().with("theta_error_volt", Tensor::new(0.1).unwrap());
+    let error = heated.program(&target, &error).unwrap_err().to_string();
+    assert!(error.contains("theta_error_volt"), "{error}");
     for (rad_per_volt2, max_volt, says) in [
         (-0.7, 3.2, "rad_per_volt2 of the heaters is -0.7, allowed is (0, infinity)"),
         (f64::NAN, 3.2, "is NaN"),

@@ -1,5 +1,6 @@
 //! The matrix of one Mach-Zehnder interferometer, and its derivatives.
 
+use num_complex::Complex;
 use pnn_core::tensor::Buffer;
 use pnn_core::{DType, Result, Tensor};
 
@@ -42,6 +43,9 @@ impl SplitterError {
         }
     }
 }
+
+/// Two rows of two complex numbers.
+pub(super) type Matrix = [[Complex<f64>; 2]; 2];
 
 /// What is constant about the interferometers of a mesh.
 #[derive(Debug, Clone)]
@@ -124,6 +128,12 @@ impl Cells {
         let by_left = turned(inner([ar * dal, br * dbl, ar * dbl, br * dal], cos, sin));
         let by_right = turned(inner([dar * al, dbr * bl, dar * bl, dbr * al], cos, sin));
         Cell { m, by_theta, by_left, by_right }
+    }
+
+    /// `M` of one interferometer without loss: rows of complex numbers.
+    pub(super) fn matrix(&self, number: usize, [theta, phi, left, right]: [f64; 4]) -> Matrix {
+        let [a, b, c, d, e, f, g, h] = self.cell(number, [theta, phi, left, right, 0.0]).m;
+        [[Complex::new(a, b), Complex::new(c, d)], [Complex::new(e, f), Complex::new(g, h)]]
     }
 
     /// The matrices (chips, cells, 2, 2, 2) of f64, with gradients for the whole state.

@@ -74,7 +74,7 @@ pub enum Detection {
 pub struct MziMesh {
     layout: Layout,
     wiring: Arc<Wiring>,
-    cells: Cells,
+    pub(super) cells: Cells,
     neighbours: Arc<Neighbours>,
     /// Columns in which a port has no interferometer, and the phase that it gets there.
     idle_columns: usize,
@@ -302,6 +302,32 @@ impl MziMesh {
         ops::cascade(&self.wiring, &matrices, &inputs)
     }
 
+    /// What a chip adds to the controls, its splitter errors and its loss, checked: (1,
+    /// interferometers) each, and the phases that its inputs have besides gamma: (1, ports).
+    pub(super) fn errors(&self, chip: &Deviations) -> Result<(State, Tensor)> {
+        let (count, ports) = (self.wiring.cells(), self.wiring.ports());
+        let zero = row(&Tensor::new(0.0)?, count)?;
+        let none = [&zero, &zero, &row(&Tensor::new(0.0)?, ports)?, &zero, &zero];
+        self.state(&none.map(Clone::clone), chip)
+    }
+
+    /// The controls that make these phases.
+    pub(super) fn controls_of(&self, phases: [Tensor; 3], dtype: DType) -> Result<Controls> {
+        let setting = |(control, phase): (&Control, Tensor)| {
+            let setting = match self.heaters {
+                Some(PhaseHeaters { rad_per_volt2, max_volt }) => {
+                    let reach = (-f64::MIN_POSITIVE, f64::INFINITY, "[0, infinity): heaters");
+                    let what = format!("phase in rad of {}", control.name);
+                    let phase = within(&what, phase, reach)?;
+                    (phase / rad_per_volt2)?.sqrt()?.clamp(0.0, max_volt)?
+                }
+                None => phase,
+            };
+            Ok((control.name.to_owned(), setting.to_dtype(dtype)?))
+        };
+        self.controls.iter().zip(phases).map(setting).collect()
+    }
+
     /// The controls, if they have the right shapes.
     fn settings<'a>(&self, controls: &'a Controls) -> Result<[&'a Tensor; 3]> {
         let mut found = Vec::with_capacity(3);
@@ -362,7 +388,7 @@ impl MziMesh {
 }
 
 /// The values, if all lie between two limits, which are out.
-fn within(
+pub(super) fn within(
     what: &str,
     values: Tensor,
     (low, high, allowed): (f64, f64, &'static str),
@@ -413,17 +439,7 @@ impl PhysicalLayer for MziMesh {
         };
         let phi = uniform("phi", exponents.len())?;
         let gamma = uniform("gamma", self.wiring.ports())?;
-        let controls = self.controls.iter().zip([theta, phi, gamma]);
-        let setting = |(control, phase): (&Control, Tensor)| {
-            let setting = match self.heaters {
-                Some(PhaseHeaters { rad_per_volt2, max_volt }) => {
-                    (phase / rad_per_volt2)?.sqrt()?.clamp(0.0, max_volt)?
-                }
-                None => phase,
-            };
-            Ok((control.name.to_owned(), setting.to_dtype(dtype)?))
-        };
-        controls.map(setting).collect()
+        self.controls_of([theta, phi, gamma], dtype)
     }
 
     fn forward(&self, x: &Tensor, controls: &Controls, deviations: &Deviations) -> Result<Tensor> {

@@ -5,12 +5,18 @@
 //! columns of them make any unitary matrix of many ports. Splitters that do not split evenly, phases
 //! that are not as set, loss and the warmth of neighbours are deviations.
 
+mod activation;
 mod cell;
+mod decompose;
 mod grid;
 mod layout;
 mod mesh;
 mod neighbours;
+mod program;
+mod singular;
+mod svd;
 
+pub use activation::ElectroOptic;
 pub use cell::{Basis, SplitterError};
 pub use layout::Layout;
 pub use mesh::{
@@ -18,3 +24,5 @@ pub use mesh::{
     PHI_ERROR_RAD, PHI_ERROR_VOLT, PhaseHeaters, RIGHT_SPLITTER_ERROR, THERMAL_CROSSTALK,
     THETA_ERROR_RAD, THETA_ERROR_VOLT,
 };
+pub use program::Programmed;
+pub use svd::{ATTENUATION_ERROR, SvdMesh};
