@@ -48,7 +48,7 @@ impl SplitterError {
 pub(super) struct Cells {
     pub(super) basis: Basis,
     pub(super) splitter: SplitterError,
-    /// Phase that each one has besides, in rad: as many as there are interferometers.
+    /// What each one has besides `phi`, in rad: as many as there are interferometers.
     pub(super) offsets: Vec<f64>,
 }
 
@@ -85,22 +85,19 @@ fn inner([p, q, r, t]: [f64; 4], cos: f64, sin: f64) -> [f64; 8] {
 }
 
 impl Cells {
-    /// `M = t exp(i offset) diag(exp(i phi), 1) B(right) diag(exp(i theta/2), exp(-i theta/2)) B(left)`, times
+    /// `M = t diag(exp(i (phi + offset)), 1) B(right) diag(exp(i theta/2), exp(-i theta/2)) B(left)`, times
     /// `exp(i theta/2)` in the single-mode basis; `t` is the amplitude that the loss leaves.
     fn cell(&self, number: usize, [theta, phi, left, right, loss]: [f64; 5]) -> Cell {
         let (sin, cos) = (theta / 2.0).sin_cos();
         let [al, bl, dal, dbl] = self.splitter.amplitudes(left);
         let [ar, br, dar, dbr] = self.splitter.amplitudes(right);
         let amplitude = 10f64.powf(-loss / 20.0);
-        let common = match self.basis {
-            Basis::Bloch => self.offsets[number],
-            Basis::SingleMode => self.offsets[number] + theta / 2.0,
+        let lower = match self.basis {
+            Basis::Bloch => [amplitude, 0.0],
+            Basis::SingleMode => [amplitude * cos, amplitude * sin],
         };
-        let factor = |phase: f64| {
-            let (sin, cos) = phase.sin_cos();
-            [amplitude * cos, amplitude * sin]
-        };
-        let (lower, upper) = (factor(common), factor(common + phi));
+        let (im, re) = (phi + self.offsets[number]).sin_cos();
+        let upper = [lower[0] * re - lower[1] * im, lower[0] * im + lower[1] * re];
         let turned = |k: [f64; 8]| {
             let mut m = [0.0; 8];
             for (row, [re, im]) in [upper, lower].into_iter().enumerate() {

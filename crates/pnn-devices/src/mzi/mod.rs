@@ -6,6 +6,8 @@
 //! that are not as set, loss and the warmth of neighbours are deviations.
 
 mod cell;
+mod grid;
+mod idle;
 mod layout;
 mod mesh;
 mod neighbours;
