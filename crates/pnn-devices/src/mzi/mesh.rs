@@ -227,13 +227,13 @@ impl MziMesh {
     pub fn transfer(&self, controls: &Controls, chips: &[&Deviations]) -> Result<Tensor> {
         let [theta, phi, gamma] = self.settings(controls)?;
         let dtype = theta.dtype();
-        let (count, ports) = (self.wiring.cells(), self.wiring.ports());
+        let count = self.wiring.cells();
         let shared = [
-            row(theta, count)?,
-            row(phi, count)?,
-            row(gamma, ports)?,
-            row(&Tensor::new(self.loss_db)?, count)?,
-            row(&Tensor::new(0.0)?, count)?,
+            row(theta)?,
+            row(phi)?,
+            row(gamma)?,
+            Tensor::full(self.loss_db, [1, count])?,
+            Tensor::full(0.0, [1, count])?,
         ];
         let states: Vec<_> =
             chips.iter().map(|chip| self.state(&shared, chip)).collect::<Result<_>>()?;
