@@ -120,7 +120,7 @@ impl Workload {
 
     /// Passes of a mesh of 64 ports: real light, normalised powers, gradients of phases and light.
     fn mesh(id: &'static str, what: &'static str, batch: usize, materialised: bool) -> Self {
-        let mut workload = Self::lenet5(id, what, batch, 100);
+        let mut workload = Self::lenet5(id, what, batch, 20);
         workload.network = Network::Mesh { ports: 64, materialised };
         workload
     }

@@ -2,6 +2,7 @@
 
 use pnn_core::tensor::Buffer;
 use pnn_core::{DType, Result, Tensor};
+use rayon::prelude::*;
 
 /// How the phases of an interferometer are defined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -84,6 +85,12 @@ struct Cell {
     outputs: [[f64; 2]; 2],
 }
 
+/// Interferometers that one task computes.
+const BLOCK: usize = 256;
+
+/// Derivatives of matrices in theta, left and right where wanted; the others follow from the matrices.
+type Slopes = [Vec<[f64; 8]>; 3];
+
 /// The matrix before `phi`, from `p = a_r a_l`, `q = b_r b_l`, `r = a_r b_l`, `t = b_r a_l` and cosine
 /// and sine of `theta / 2`.
 fn inner([p, q, r, t]: [f64; 4], cos: f64, sin: f64) -> [f64; 8] {
@@ -165,18 +172,18 @@ impl Cells {
         let (chips, cells) = theta.dims2()?;
         let wanted: [bool; 5] = std::array::from_fn(|i| inputs[i].is_tracked());
         let mut values = Buffer::<f64>::zeros(chips * cells * 8);
-        // Derivatives in theta, left and right; the others follow from the matrices.
-        let room = |wanted| Vec::with_capacity(if wanted { chips * cells } else { 0 });
-        let mut slopes: [Vec<[f64; 8]>; 3] = [wanted[0], wanted[2], wanted[3]].map(room);
-        {
-            let read = [
-                theta.elements::<f64>()?,
-                phi.elements::<f64>()?,
-                left.elements::<f64>()?,
-                right.elements::<f64>()?,
-                loss_db.elements::<f64>()?,
-            ];
-            for (at, value) in values.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        let read = [
+            theta.elements::<f64>()?,
+            phi.elements::<f64>()?,
+            left.elements::<f64>()?,
+            right.elements::<f64>()?,
+            loss_db.elements::<f64>()?,
+        ];
+        let block = |(block, values): (usize, &mut [f64])| {
+            let values = values.as_chunks_mut::<8>().0;
+            let room = |wanted| Vec::with_capacity(if wanted { values.len() } else { 0 });
+            let mut slopes: Slopes = [wanted[0], wanted[2], wanted[3]].map(room);
+            for (at, value) in (block * BLOCK..).zip(values) {
                 let cell = self.cell(at % cells, read.map(|values| values[at]));
                 *value = cell.matrix();
                 if wanted[0] {
@@ -189,7 +196,9 @@ impl Cells {
                     slopes[2].push(cell.by_right());
                 }
             }
-        }
+            slopes
+        };
+        let slopes: Vec<Slopes> = values.par_chunks_mut(8 * BLOCK).enumerate().map(block).collect();
         let matrices = Tensor::from_buffer(values, [chips, cells, 2, 2, 2])?;
         let saved = matrices.clone();
         let parents: Vec<&Tensor> = inputs.iter().collect();
@@ -200,16 +209,19 @@ impl Cells {
             let along = |(g, d): (&[f64; 8], &[f64; 8])| -> f64 {
                 g.iter().zip(d).map(|(g, d)| g * d).sum()
             };
-            let by = |slopes: &[[f64; 8]]| g.iter().zip(slopes).map(along).collect::<Vec<_>>();
+            let by = |which: usize| {
+                let slopes = slopes.iter().flat_map(|block| &block[which]);
+                g.iter().zip(slopes).map(along).collect::<Vec<_>>()
+            };
             // phi turns the upper row.
             let by_phi = |(g, m): (&[f64; 8], &[f64; 8])| {
                 g[1] * m[0] - g[0] * m[1] + g[3] * m[2] - g[2] * m[3]
             };
             let per_decibel = -std::f64::consts::LN_10 / 20.0;
             let found = |input| match input {
-                0 => by(&slopes[0]),
+                0 => by(0),
                 1 => g.iter().zip(m).map(by_phi).collect(),
-                2 | 3 => by(&slopes[input - 1]),
+                2 | 3 => by(input - 1),
                 _ => g.iter().zip(m).map(|pair| per_decibel * along(pair)).collect(),
             };
             let gradient = |(input, wanted): (usize, bool)| {
