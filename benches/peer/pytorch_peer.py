@@ -14,9 +14,10 @@ Reads one JSON request a line from stdin and answers each with one JSON line on 
         forgets what was prepared
 
 A request that fails is answered by {"error": "..."}. Variants: `eager`, `channels_last` (the same in
-that memory format), `compile` (torch.compile with static shapes) and `compile_channels_last`. FILE
-is a safetensors file; inputs are `initial/NAME` (parameters and buffers), `images`, `labels` and, for
-chips, `shifts/CHIP/LAYER`. Needs torch and numpy.
+that memory format), `compile` (torch.compile with static shapes) and `compile_channels_last`; for meshes
+that are made a matrix `real_product` instead of `channels_last` (as light is real, its product with real and imaginary
+parts). FILE is a safetensors file; inputs are `initial/NAME` (parameters and
+buffers), `images`, `labels`, for chips `shifts/CHIP/LAYER`, and for meshes `wanted`. Needs torch and numpy.
 """
 
 import gc
@@ -28,6 +29,7 @@ import time
 
 try:
     import torch
+    from meshes import Passes
     from models import BOUNDS, LeNet5, MrrBank, build, lorentzian
     from tensors import load, part, save
 except ImportError as error:
@@ -235,7 +237,8 @@ def describe(threads):
 def prepare(workload, inputs, variant):
     task = workload["task"]
     kind = task if isinstance(task, str) else next(iter(task))
-    prepared[variant] = TASKS[kind](workload, load(inputs), variant)
+    made = Passes if "mesh" in workload["network"] else TASKS[kind]
+    prepared[variant] = made(workload, load(inputs), variant)
     return {}
 
 

@@ -1,8 +1,15 @@
 //! Losses, computed from logits in a stable form.
 
+use rayon::prelude::*;
+
+use crate::ops::simd::{lane_sum, multiversion};
 use crate::ops::{Real, dispatch};
 use crate::tensor::Buffer;
 use crate::{DType, Error, Result, Tensor};
+
+/// Elements that one task works on; fixed, so that the order of sums never depends on the number of
+/// threads, and few enough to add in f32.
+const BLOCK: usize = 1 << 13;
 
 /// Mean softmax cross-entropy over a batch: `log sum_k exp(z_k) - z_label`, by log-sum-exp.
 ///
@@ -70,6 +77,35 @@ pub fn mean_squared_error(output: &Tensor, target: &Tensor) -> Result<Tensor> {
         let want = format!("{:?}, the target's, not empty", target.dims());
         return Err(Error::shape("output", output, want));
     }
-    let error = (output - target.detach())?;
-    error.sqr()?.mean_all()
+    let count = output.elem_count();
+    let loss = dispatch!(output.dtype(), T => {
+        let values = output.elements::<T>()?.par_chunks(BLOCK);
+        let parts: Vec<f64> =
+            values.zip(target.elements::<T>()?.par_chunks(BLOCK)).map(|(y, t)| squares(y, t)).collect();
+        Ok(Tensor::from_scalar(T::of(parts.iter().sum::<f64>() / count as f64)))
+    })?;
+    let inputs = [output.clone(), target.detach()];
+    Ok(loss.with_gradient(&[output], move |gradient| {
+        let [output, target] = &inputs;
+        let found = dispatch!(gradient.dtype(), T => {
+            let scale = gradient.to_scalar::<T>()? * T::of(2.0 / count as f64);
+            let (y, t) = (output.elements::<T>()?, target.elements::<T>()?);
+            let mut found = Buffer::<T>::scratch(count);
+            let pairs = y.par_chunks(BLOCK).zip(t.par_chunks(BLOCK));
+            found.par_chunks_mut(BLOCK).zip(pairs).for_each(|(found, (y, t))| {
+                for (found, (y, t)) in found.iter_mut().zip(y.iter().zip(t)) {
+                    *found = (*y - *t) * scale;
+                }
+            });
+            Tensor::from_buffer(found, output.shape())
+        })?;
+        Ok(vec![Some(found)])
+    }))
+}
+
+multiversion! {
+    /// The sum of the squared differences.
+    fn squares[T: Real](y: &[T], t: &[T]) -> f64 {
+        lane_sum(y, t, |y, t| (y - t) * (y - t))
+    }
 }

@@ -26,6 +26,8 @@ pub(super) fn prepare(workload: &Workload, data: Option<&PathBuf>) -> Result<Inp
     let (images, train) = match (workload.task, workload.network, data) {
         (Task::Step, Network::Lenet5, _) => (digits(batch)?, digits(0)?),
         (Task::Step, Network::Resnet18 { .. }, _) => (noise(batch)?, digits(0)?),
+        // Their light is no image.
+        (Task::Step, Network::Mesh { .. }, _) => (digits(0)?, digits(0)?),
         (Task::Epoch, _, Some(folder)) => (Mnist::load(folder)?.train, digits(0)?),
         (Task::Epoch, _, None) => (digits(TRAINING_IMAGES)?, digits(0)?),
         (Task::Chips { .. }, _, Some(folder)) => {

@@ -8,12 +8,19 @@ use pnn_core::store;
 use serde_json::{Value, json};
 
 use super::agree::Numbers;
-use super::workload::Workload;
+use super::workload::{Network, Workload};
 use crate::error::{Error, Result};
 
-/// How the peer can run a workload; the fastest counts.
-pub(super) const VARIANTS: [&str; 4] =
-    ["eager", "channels_last", "compile", "compile_channels_last"];
+/// How the peer can run a workload; the fastest counts, and the first is the judge of the others.
+pub(super) fn variants(network: Network) -> &'static [&'static str] {
+    match network {
+        Network::Lenet5 | Network::Resnet18 { .. } => {
+            &["eager", "channels_last", "compile", "compile_channels_last"]
+        }
+        Network::Mesh { materialised: false, .. } => &["eager", "compile"],
+        Network::Mesh { .. } => &["eager", "compile", "real_product", "compile_real_product"],
+    }
+}
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../benches/peer/pytorch_peer.py");
 

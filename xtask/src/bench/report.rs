@@ -110,16 +110,16 @@ impl Report {
         let optional = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v}"));
         for row in &self.workloads {
             text.push_str(&format!(
-                "| {} | {:.3} | {:.3} | {} | {:.2} | {:.2} | {:.2} | {:.2}..{:.2} | {} | {} |\n",
+                "| {} | {:.3} | {:.3} | {} | {} | {} | {} | {}..{} | {} | {} |\n",
                 row.id,
                 row.ours_ms,
                 row.peer_ms,
                 row.peer_variant,
-                row.ratio,
-                row.ratio_of_rounds,
-                row.spread,
-                row.ratio_min,
-                row.ratio_max,
+                short(row.ratio),
+                short(row.ratio_of_rounds),
+                short(row.spread),
+                short(row.ratio_min),
+                short(row.ratio_max),
                 optional(row.target),
                 optional(row.strive_for),
             ));
@@ -143,6 +143,18 @@ impl Report {
         }
         text
     }
+}
+
+/// A ratio with two decimals, and a small one with two digits.
+fn short(ratio: f64) -> String {
+    let decimals = if (0.0001..0.01).contains(&ratio) {
+        4
+    } else if ratio < 0.1 {
+        3
+    } else {
+        2
+    };
+    format!("{ratio:.decimals$}")
 }
 
 /// The workloads in lines.

@@ -25,7 +25,7 @@ pub(super) struct Workload {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Task {
-    /// A training step on one batch.
+    /// A training step on one batch; of a mesh, which has no optimizer, the passes of one.
     Step,
     /// A training epoch: shuffling, gathering batches, steps.
     Epoch,
@@ -48,6 +48,14 @@ pub(super) enum Network {
         /// Channels of the first stage.
         width: usize,
     },
+    /// A rectangular mesh of interferometers.
+    Mesh {
+        /// Number of ports.
+        ports: usize,
+        /// Whether the peer makes the matrix and one product, as we do, or sends the whole batch
+        /// through the columns, as neurophox does.
+        materialised: bool,
+    },
 }
 
 impl Network {
@@ -58,7 +66,7 @@ impl Network {
     /// both networks to f64 precision.
     pub(super) fn gradient_tolerance(self) -> f64 {
         match self {
-            Self::Lenet5 => 1e-3,
+            Self::Lenet5 | Self::Mesh { .. } => 1e-3,
             Self::Resnet18 { .. } => 5e-2,
         }
     }
@@ -111,6 +119,13 @@ impl Workload {
         workload
     }
 
+    /// Passes of a mesh of 64 ports: real light, normalised powers, gradients of phases and light.
+    fn mesh(id: &'static str, what: &'static str, batch: usize, materialised: bool) -> Self {
+        let mut workload = Self::lenet5(id, what, batch, 20);
+        workload.network = Network::Mesh { ports: 64, materialised };
+        workload
+    }
+
     fn weights(mut self) -> Self {
         (self.recipe.train, self.recipe.optimizer) = (Trained::Weights, SGD);
         self
@@ -150,6 +165,8 @@ pub(super) fn all() -> Vec<Workload> {
         task: Task::Chips { count: 100, batch: 500 },
         ..Workload::lenet5("chips-100", chips, 64, 1)
     };
+    let mesh = "mesh of 64 ports, passes, batch 600, the peer column by column";
+    let materialised = "mesh of 64 ports, passes, batch 6000, the peer by its matrix";
     vec![
         Workload::lenet5("lenet5-mrr-b64", bp, 64, 200).target(0.8, 0.5),
         Workload::lenet5("lenet5-mrr-b64-weights", weights, 64, 200).weights(),
@@ -162,6 +179,8 @@ pub(super) fn all() -> Vec<Workload> {
         Workload::resnet18("resnet18-w64-b128", 64, 1),
         mnist_epoch.target(0.8, 0.5),
         chips_100.target(0.8, 0.3),
+        Workload::mesh("mesh64-b600", mesh, 600, false).target(0.01, 0.005),
+        Workload::mesh("mesh64-b6000-materialised", materialised, 6000, true).target(0.125, 0.08),
     ]
 }
 

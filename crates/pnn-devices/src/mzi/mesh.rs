@@ -13,6 +13,7 @@ use rand::distr::Distribution;
 use rand_distr::StandardUniform;
 
 use super::cell::{Basis, Cells, SplitterError, State, row};
+use super::idle::Offsets;
 use super::layout::Layout;
 use super::neighbours::Neighbours;
 
@@ -76,9 +77,8 @@ pub struct MziMesh {
     wiring: Arc<Wiring>,
     pub(super) cells: Cells,
     neighbours: Arc<Neighbours>,
-    /// Columns in which a port has no interferometer, and the phase that it gets there.
-    idle_columns: usize,
-    idle_phase: f64,
+    /// Phases at the inputs that make up for those of idle ports, in rad.
+    gamma_offsets: Vec<f64>,
     loss_db: f64,
     detection: Detection,
     heaters: Option<PhaseHeaters>,
@@ -137,8 +137,7 @@ impl MziMesh {
                 offsets: vec![0.0; count],
             },
             neighbours,
-            idle_columns: wiring.columns().iter().filter(|pairs| 2 * pairs.len() < ports).count(),
-            idle_phase: 0.0,
+            gamma_offsets: vec![0.0; ports],
             loss_db: 0.0,
             detection: Detection::NormalisedPower,
             controls: [control("theta", count), control("phi", count), control("gamma", ports)],
@@ -165,6 +164,23 @@ impl MziMesh {
         Ok(Self::new(Layout::Rectangular, ports)?.with_idle_phase(-FRAC_PI_2))
     }
 
+    /// The mesh of neurophox 0.1.0a4 (Pai et al., Phys. Rev. Applied 11, 064044, 2019), whose phases are
+    /// defined by a basis. There a pair without interferometer has one in the bar state, which
+    /// in the Bloch basis turns both ports by -90 degrees; the odd one out among an odd number of
+    /// ports is a plain waveguide. [`Self::gather`] takes its grids, [`Self::transfer`] is the transpose
+    /// of its matrix.
+    ///
+    /// # Errors
+    /// If there are no ports.
+    pub fn neurophox(layout: Layout, ports: usize, basis: Basis) -> Result<Self> {
+        let mesh = Self::new(layout, ports)?.with_basis(basis);
+        let bar = if basis == Basis::Bloch { -FRAC_PI_2 } else { 0.0 };
+        Ok(mesh.with_idle_phases(|column, port| {
+            let odd_one = if column % 2 == 0 { ports - 1 } else { 0 };
+            if ports % 2 == 1 && port == odd_one { 0.0 } else { bar }
+        }))
+    }
+
     /// How the phases are defined.
     #[must_use]
     pub fn with_basis(mut self, basis: Basis) -> Self {
@@ -186,15 +202,14 @@ impl MziMesh {
 
     /// The phase in rad that light gets in a column in which its port has no interferometer.
     #[must_use]
-    pub fn with_idle_phase(mut self, idle_phase: f64) -> Self {
-        // Up to a phase of the whole, the interferometers of the column have the opposite one.
-        self.idle_phase = idle_phase;
-        let columns = self.wiring.columns().iter();
-        let offsets = columns.flat_map(|pairs| {
-            let idle = 2 * pairs.len() < self.wiring.ports();
-            std::iter::repeat_n(if idle { -idle_phase } else { 0.0 }, pairs.len())
-        });
-        self.cells.offsets = offsets.collect();
+    pub fn with_idle_phase(self, idle_phase: f64) -> Self {
+        self.with_idle_phases(|_, _| idle_phase)
+    }
+
+    /// The phase in rad that light gets in (column, port), where that has no interferometer.
+    fn with_idle_phases(mut self, idle: impl Fn(usize, usize) -> f64) -> Self {
+        let Offsets { phi, gamma } = Offsets::of(&self.wiring, idle);
+        (self.cells.offsets, self.gamma_offsets) = (phi, gamma);
         self
     }
 
@@ -276,13 +291,13 @@ impl MziMesh {
     pub fn transfer(&self, controls: &Controls, chips: &[&Deviations]) -> Result<Tensor> {
         let [theta, phi, gamma] = self.settings(controls)?;
         let dtype = theta.dtype();
-        let (count, ports) = (self.wiring.cells(), self.wiring.ports());
+        let count = self.wiring.cells();
         let shared = [
-            row(theta, count)?,
-            row(phi, count)?,
-            row(gamma, ports)?,
-            row(&Tensor::new(self.loss_db)?, count)?,
-            row(&Tensor::new(0.0)?, count)?,
+            row(theta)?,
+            row(phi)?,
+            row(gamma)?,
+            Tensor::full(self.loss_db, [1, count])?,
+            Tensor::full(0.0, [1, count])?,
         ];
         let states: Vec<_> =
             chips.iter().map(|chip| self.state(&shared, chip)).collect::<Result<_>>()?;
@@ -306,8 +321,8 @@ impl MziMesh {
     /// interferometers) each, and the phases that its inputs have besides gamma: (1, ports).
     pub(super) fn errors(&self, chip: &Deviations) -> Result<(State, Tensor)> {
         let (count, ports) = (self.wiring.cells(), self.wiring.ports());
-        let zero = row(&Tensor::new(0.0)?, count)?;
-        let none = [&zero, &zero, &row(&Tensor::new(0.0)?, ports)?, &zero, &zero];
+        let zero = Tensor::zeros([1, count], DType::F64)?;
+        let none = [&zero, &zero, &Tensor::zeros([1, ports], DType::F64)?, &zero, &zero];
         self.state(&none.map(Clone::clone), chip)
     }
 
@@ -381,8 +396,8 @@ impl MziMesh {
                 (-f64::MIN_POSITIVE, f64::INFINITY, "[0, infinity)"),
             )?,
         };
-        let whole = self.idle_columns as f64 * self.idle_phase;
-        let gamma = chip.shift(GAMMA_ERROR_RAD, &gamma)?.affine(1.0, whole)?;
+        let offsets = Tensor::from_slice(&self.gamma_offsets, (1, self.gamma_offsets.len()))?;
+        let gamma = (chip.shift(GAMMA_ERROR_RAD, &gamma)? + offsets)?;
         Ok((state, one("gamma", gamma, any)?))
     }
 }

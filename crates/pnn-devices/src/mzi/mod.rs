@@ -9,6 +9,7 @@ mod activation;
 mod cell;
 mod decompose;
 mod grid;
+mod idle;
 mod layout;
 mod mesh;
 mod neighbours;

@@ -160,8 +160,8 @@ impl Pass<'_> {
 /// |M_12|^2 - (r - t)^2 = 4 p q cos^2(theta/2)
 /// ```
 fn split(cells: &Cells, wanted: &Matrix, left: f64, right: f64) -> (f64, bool) {
-    let [al, bl, ..] = cells.splitter.amplitudes(left);
-    let [ar, br, ..] = cells.splitter.amplitudes(right);
+    let [al, bl] = cells.splitter.amplitudes(left);
+    let [ar, br] = cells.splitter.amplitudes(right);
     let sign = (ar * al * br * bl).signum();
     let beyond = |amplitude: f64, limit: f64| {
         let above = sign * (amplitude - limit);

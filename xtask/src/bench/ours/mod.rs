@@ -2,6 +2,7 @@
 
 mod chips;
 mod epoch;
+mod mesh;
 mod step;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use pnn_core::{Tensor, store};
 
 use super::agree::Numbers;
 use super::inputs::Inputs;
-use super::workload::{Task, Workload};
+use super::workload::{Network, Task, Workload};
 use crate::error::Result;
 
 /// A workload, ready to run.
@@ -28,10 +29,12 @@ pub(super) trait Side {
 
 /// Our side of a workload.
 pub(super) fn prepare<'a>(workload: &Workload, inputs: &'a Inputs) -> Result<Box<dyn Side + 'a>> {
-    Ok(match workload.task {
-        Task::Step => Box::new(step::Steps::new(workload, inputs)?),
-        Task::Epoch => Box::new(epoch::Epochs::new(workload, inputs)?),
-        Task::Chips { count, .. } => Box::new(chips::Chips::new(workload, inputs, count)?),
+    let batch = workload.recipe.batch_size;
+    Ok(match (workload.task, workload.network) {
+        (Task::Step, Network::Mesh { ports, .. }) => Box::new(mesh::Passes::new(ports, batch)?),
+        (Task::Step, _) => Box::new(step::Steps::new(workload, inputs)?),
+        (Task::Epoch, _) => Box::new(epoch::Epochs::new(workload, inputs)?),
+        (Task::Chips { count, .. }, _) => Box::new(chips::Chips::new(workload, inputs, count)?),
     })
 }
 

@@ -42,6 +42,9 @@ impl Steps {
             Network::Lenet5 => {
                 Box::new(LeNet5::new(&recipe.mrr_factory(), FcActivation::Relu, &seed, dtype)?)
             }
+            Network::Mesh { .. } => {
+                return Err(Error::Usage(format!("{}: a mesh has no layers", workload.id)));
+            }
             Network::Resnet18 { width } => {
                 Box::new(ResNet18::new(&electronic, width, inputs.images.classes(), &seed, dtype)?)
             }
