@@ -53,6 +53,54 @@ fn convolutions() {
 }
 
 #[test]
+fn transposed_and_interleaved_convolutions() {
+    let golden = Golden::load("transpose");
+    for case in golden.listed() {
+        let number = |key: &str| case[key].as_u64().unwrap() as usize;
+        let geometry = ConvGeometry { stride: number("stride"), padding: number("padding") };
+        let (groups, output_padding) = (number("groups"), number("output_padding"));
+        for (kind, dtype) in ["transposed", "conv"].iter().flat_map(|k| DTYPES.map(|d| (k, d))) {
+            let name = format!("{kind}/{}", case["name"].as_str().unwrap());
+            let get = |part: &str| golden.get(&format!("{name}/{part}"), dtype);
+            let (x, w, g) = (get("x"), get("w"), get("g"));
+            let batch = x.dim(0).unwrap();
+            // Every way to put samples side by side.
+            for lanes in (1..=batch).filter(|lanes| batch.is_multiple_of(*lanes)) {
+                let (y, d) = backward(&[&x, &w], &g, |t| {
+                    let x = ops::interleave(&t[0], lanes)?;
+                    let y = if *kind == "conv" {
+                        ops::conv2d_interleaved(&x, &t[1], geometry, groups)?
+                    } else {
+                        let padding = output_padding;
+                        ops::conv_transpose2d_interleaved(&x, &t[1], geometry, padding, groups)?
+                    };
+                    ops::deinterleave(&y)
+                });
+                let close = |part: &str, got: &Tensor, tolerance: f64| {
+                    let want = golden.get(&format!("{name}/{part}"), DType::F64);
+                    let what = format!("{name} {part} {dtype:?} {lanes} lanes");
+                    assert_close(&what, got, &want, 0.0, tolerance);
+                };
+                let terms = w.elem_count() / groups;
+                close("y", &y, sum_tolerance(terms, &x, &w, dtype));
+                close("dx", &d[0], sum_tolerance(terms, &w, &g, dtype));
+                close("dw", &d[1], sum_tolerance(g.elem_count(), &x, &g, dtype));
+                if groups == 1 && *kind == "transposed" {
+                    let (plain, e) = backward(&[&x, &w], &g, |t| {
+                        ops::conv_transpose2d(&t[0], &t[1], geometry, output_padding)
+                    });
+                    if lanes == ops::lanes(batch) {
+                        assert_same_bits(&name, &plain, &y);
+                        assert_same_bits(&name, &e[0], &d[0]);
+                        assert_same_bits(&name, &e[1], &d[1]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn cascades() {
     let golden = Golden::load("cascade");
     for case in golden.listed() {
@@ -475,7 +523,7 @@ fn operators_of_tensors() {
 }
 
 /// Every public operator with the golden file that covers it.
-const COVERED: [(&str, &[&str]); 8] = [
+const COVERED: [(&str, &[&str]); 9] = [
     (
         "elementwise",
         &[
@@ -516,6 +564,16 @@ const COVERED: [(&str, &[&str]); 8] = [
     ("detect", &["power", "normalised_power"]),
     ("pool", &["max_pool2d"]),
     ("conv", &["conv2d"]),
+    (
+        "transpose",
+        &[
+            "conv_transpose2d",
+            "conv_transpose2d_interleaved",
+            "conv2d_interleaved",
+            "interleave",
+            "deinterleave",
+        ],
+    ),
     ("dense", &["linear", "add_bias", "relu", "sigmoid"]),
     ("loss", &["cross_entropy", "mean_squared_error"]),
 ];

@@ -47,6 +47,32 @@ fn convolutions() {
 }
 
 #[test]
+fn transposed_and_interleaved_convolutions() {
+    for (blocks, groups, channels, outputs, side, kernel, stride, padding, output_padding, lanes) in [
+        (1, 1, 1, 1, 1, 1, 1, 0, 0, 1),
+        (2, 1, 2, 3, 2, 3, 2, 1, 1, 3),
+        (1, 2, 2, 1, 3, 2, 1, 1, 0, 2),
+        (3, 1, 1, 2, 2, 3, 3, 0, 2, 1),
+    ] {
+        let geometry = ConvGeometry { stride, padding };
+        let weight = f64s(2, &[groups * channels, outputs, kernel, kernel]);
+        let x = f64s(1, &[blocks, groups * channels, side, side, lanes]);
+        check(&[x, weight.clone()], |t| {
+            ops::conv_transpose2d_interleaved(&t[0], &t[1], geometry, output_padding, groups)
+        });
+        if groups == 1 {
+            check(&[f64s(1, &[blocks, channels, side, side]), weight.clone()], |t| {
+                ops::conv_transpose2d(&t[0], &t[1], geometry, output_padding)
+            });
+        }
+        let x = f64s(1, &[blocks, groups * outputs, side + 2, side + 1, lanes]);
+        check(&[x, weight], |t| ops::conv2d_interleaved(&t[0], &t[1], geometry, groups));
+    }
+    check(&[f64s(1, &[6, 2, 3])], |t| ops::interleave(&t[0], 3));
+    check(&[f64s(1, &[2, 2, 3])], |t| ops::deinterleave(&t[0]));
+}
+
+#[test]
 fn cascades() {
     for (chips, ports, columns) in [
         (1, 2, vec![vec![(0, 1)]]),

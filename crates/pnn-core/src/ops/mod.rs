@@ -16,7 +16,10 @@ pub(crate) mod simd;
 mod through;
 
 pub use cascade::{Wiring, cascade};
-pub use conv::{ConvGeometry, conv2d};
+pub use conv::{
+    ConvGeometry, conv_transpose2d, conv_transpose2d_interleaved, conv2d, conv2d_interleaved,
+    deinterleave, interleave, lanes,
+};
 pub use detect::{normalised_power, power};
 pub use linear::{add_bias, linear};
 pub use map::{Elementwise, Relu, Sigmoid, map, relu, sigmoid};

@@ -450,6 +450,40 @@ def detect():
     write("detect", out, cases=cases)
 
 
-for make in [conv, pool, norm, dense, loss, optim, schedule, sam, elementwise, average, fused, cascade, detect]:
+def transpose():
+    """Convolutions in groups, and transposed ones."""
+    out, cases = {}, []
+    shapes = [  # batch, groups, channels and outputs of a group, height, width, kernel, stride, padding, output padding
+        (1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0),
+        (6, 1, 3, 2, 2, 2, 3, 3, 1, 1, 0),
+        (6, 1, 2, 5, 2, 3, 3, 3, 2, 1, 1),
+        (16, 3, 4, 8, 4, 4, 3, 3, 2, 1, 1),
+        (48, 2, 2, 4, 4, 3, 3, 2, 1, 1, 0),
+        (5, 2, 1, 3, 3, 4, 2, 3, 3, 0, 2),
+        (34, 1, 9, 7, 2, 2, 3, 3, 1, 1, 0),
+        (3, 1, 2, 1, 3, 2, 1, 1, 3, 0, 1),
+        (2, 1, 2, 2, 3, 3, 5, 5, 2, 2, 0),
+    ]
+    for i, (b, n, c, o, h, w, kh, kw, s, p, q) in enumerate(shapes):
+        g = seeded(1100 + i)
+        name = f"b{b}n{n}c{c}o{o}-{h}x{w}-k{kh}x{kw}s{s}p{p}q{q}"
+        cases.append({"name": name, "groups": n, "stride": s, "padding": p, "output_padding": q})
+        x, weight = normal(g, b, n * c, h, w), normal(g, n * c, o, kh, kw)
+
+        def forward(x, w, s=s, p=p, q=q, n=n):
+            return torch.nn.functional.conv_transpose2d(x, w, stride=s, padding=p, output_padding=q, groups=n)
+
+        run(out, f"transposed/{name}", forward, x=x, w=weight)
+        # The convolution whose transpose this is.
+        image = normal(g, *out[f"transposed/{name}/y"].shape)
+
+        def forward(x, w, s=s, p=p, n=n):
+            return torch.nn.functional.conv2d(x, w, stride=s, padding=p, groups=n)
+
+        run(out, f"conv/{name}", forward, x=image, w=weight)
+    write("transpose", out, cases=cases)
+
+
+for make in [conv, transpose, pool, norm, dense, loss, optim, schedule, sam, elementwise, average, fused, cascade, detect]:
     if not sys.argv[1:] or make.__name__ in sys.argv[1:]:
         make()
