@@ -96,13 +96,13 @@ fn transposed_and_interleaved_convolutions() {
     assert_eq!(transposed(&[1, 3, 2, 2], &w, 2, 1, 1).unwrap().dims(), [1, 2, 4, 4]);
     assert_eq!(transposed(&[0, 3, 2, 2], &w, 2, 1, 1).unwrap().dims(), [0, 2, 4, 4]);
     for (x, w, stride, padding, output_padding) in [
-        (&[1, 2, 2, 2][..], &w[..], 1, 0, 0),  // channels
-        (&[3, 2, 2], &w, 1, 0, 0),             // no batch
-        (&[1, 3, 2, 2], &[3, 2, 3], 1, 0, 0),  // rank of the kernel
-        (&[1, 3, 2, 2], &w, 0, 0, 0),          // stride
-        (&[1, 3, 2, 2], &w, 2, 0, 2),          // output padding
-        (&[1, 3, 1, 2], &w, 1, 2, 0),          // nothing left
-        (&[1, 3, 0, 2], &w, 1, 0, 0),          // no rows
+        (&[1, 2, 2, 2][..], &w[..], 1, 0, 0), // channels
+        (&[3, 2, 2], &w, 1, 0, 0),            // no batch
+        (&[1, 3, 2, 2], &[3, 2, 3], 1, 0, 0), // rank of the kernel
+        (&[1, 3, 2, 2], &w, 0, 0, 0),         // stride
+        (&[1, 3, 2, 2], &w, 2, 0, 2),         // output padding
+        (&[1, 3, 1, 2], &w, 1, 2, 0),         // nothing left
+        (&[1, 3, 0, 2], &w, 1, 0, 0),         // no rows
         (&[1, 3, 2, 2], &[3, 0, 3, 3], 1, 0, 0),
         (&[1, 3, 2, 2], &w, 1, usize::MAX, 0),
         (&[1, 3, 2, 2], &w, usize::MAX, 0, 1),
@@ -190,6 +190,33 @@ fn batch_norms() {
     }
     // A layer of another dtype.
     assert!(layer.forward(&normal(1, &[4, 3], DType::F32), Mode::Eval).is_err());
+}
+
+#[test]
+fn complex_batch_norms() {
+    let norm = |x: &[usize], weight: &[usize], bias: &[usize], given: Option<usize>| {
+        let given = given.map(|n| ops::ComplexStatistics {
+            mean: vec![[0.0; 2]; n],
+            covariance: vec![[1.0, 1.0, 0.0]; n],
+            count: 0,
+        });
+        let (weight, bias) = (zeros(weight), zeros(bias));
+        ops::complex_batch_norm(&zeros(x), &weight, &bias, 1e-5, given.as_ref(), false)
+    };
+    assert!(norm(&[2, 12, 3], &[2, 3, 3], &[2, 2, 3], None).is_ok());
+    assert!(norm(&[0, 12, 3], &[2, 3, 3], &[2, 2, 3], Some(6)).is_ok());
+    for (x, weight, bias, given) in [
+        (&[2, 12][..], &[2, 3, 3][..], &[2, 2, 4][..], None),
+        (&[2, 12], &[2, 2, 3], &[2, 2, 3], None),
+        (&[2, 11], &[2, 3, 3], &[2, 2, 3], None),
+        (&[12], &[2, 3, 3], &[2, 2, 3], None),
+        (&[2, 0], &[0, 3, 3], &[0, 2, 3], None),
+        (&[1, 12], &[2, 3, 3], &[2, 2, 3], None), // one value
+        (&[2, 12, 0], &[2, 3, 3], &[2, 2, 3], None),
+        (&[2, 12], &[2, 3, 3], &[2, 2, 3], Some(5)),
+    ] {
+        assert!(is_shape_error(norm(x, weight, bias, given)), "{x:?} {weight:?} {bias:?}");
+    }
 }
 
 #[test]

@@ -125,6 +125,14 @@ fn transposed_and_interleaved_convolutions() {
 }
 
 #[test]
+fn complex_batch_norms() {
+    let inputs = [f32s(1, &[37, 12, 5, 7]), f32s(2, &[2, 3, 3]), f32s(3, &[2, 2, 3])];
+    check("complex_batch_norm", &inputs, |t| {
+        Ok(ops::complex_batch_norm(&t[0], &t[1], &t[2], 1e-5, None, true)?.0)
+    });
+}
+
+#[test]
 fn fused_batch_norms_and_average_pools() {
     for shape in [&[70, 6, 15, 31][..], &[300, 37, 3, 3], &[2100, 33]] {
         let channels = [shape[1]];

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod checkpoint;
+mod dat;
 mod error;
 mod lenet;
 mod observer;
@@ -9,6 +10,7 @@ mod resnet;
 mod strategy;
 mod trainer;
 
+pub use dat::{DualAdaptive, DualAdaptiveSettings, MiniUNet};
 pub use error::{Error, Result};
 pub use lenet::{FcActivation, LayerFactory, LeNet5};
 pub use observer::{EpochRecord, JsonLines, Observer, StepEvent};

@@ -11,6 +11,7 @@ use pnn_devices::mrr::{Heater, Lorentzian, MrrBank, Parametrisation};
 use pnn_noise::{NoiseModel, Source};
 use serde::{Deserialize, Serialize};
 
+use crate::dat::{DualAdaptive, DualAdaptiveSettings};
 use crate::lenet::LayerFactory;
 use crate::strategy::{Backprop, NoiseAware, PhysicsAware, Pruning, Strategy};
 use crate::{Error, Result};
@@ -50,6 +51,14 @@ pub enum StrategyRecipe {
     Pat {
         /// What the one fixed chip in the loop is drawn from.
         hardware: NoiseModel,
+    },
+    /// Dual adaptive training.
+    Dat {
+        /// What the one fixed chip in the loop is drawn from.
+        hardware: NoiseModel,
+        /// Error networks, warm-up and what else there is to set.
+        #[serde(default)]
+        settings: DualAdaptiveSettings,
     },
 }
 
@@ -146,7 +155,7 @@ impl TryFrom<RawRecipe> for Recipe {
             StrategyRecipe::Nat { noise } => {
                 NoiseModel::new(noise.sources().to_vec())?;
             }
-            StrategyRecipe::Pat { hardware } => {
+            StrategyRecipe::Pat { hardware } | StrategyRecipe::Dat { hardware, .. } => {
                 NoiseModel::new(hardware.sources().to_vec())?;
                 // A twin keeps its deviations: it can neither round settings that training moves
                 // nor draw a new readout error for each shot.
@@ -154,10 +163,17 @@ impl TryFrom<RawRecipe> for Recipe {
                     matches!(noise.source, Source::Quantisation { .. } | Source::Readout { .. })
                 });
                 let allowed = "0: fabrication, drift and weight errors stay as they are";
-                let what = "number of quantisation and readout sources in the hardware of pat";
+                let what =
+                    "number of quantisation and readout sources in the hardware of pat and dat";
                 range(what, f64::from(u8::from(fleeting)), !fleeting, allowed)?;
             }
             StrategyRecipe::Bp => {}
+        }
+        if let StrategyRecipe::Dat { settings, .. } = &raw.strategy {
+            settings.check()?;
+            let inside = settings.warm_up <= raw.epochs;
+            let allowed = "[0, epochs of the recipe]";
+            range("warm_up of dat", settings.warm_up as f64, inside, allowed)?;
         }
         match raw.schedule {
             Schedule::Constant => {}
@@ -240,6 +256,10 @@ impl Recipe {
             StrategyRecipe::Pat { .. } => {
                 (Box::new(PhysicsAware), twins(model, &self.chip_in_loop(model, seed)?)?)
             }
+            StrategyRecipe::Dat { settings, .. } => {
+                let strategy = DualAdaptive::new(*settings, model, seed)?;
+                (Box::new(strategy), twins(model, &self.chip_in_loop(model, seed)?)?)
+            }
         })
     }
 
@@ -250,7 +270,7 @@ impl Recipe {
     /// If the chip cannot be drawn for the model.
     pub fn chip_in_loop(&self, model: &dyn Model, seed: &Seed) -> Result<Chip> {
         match &self.raw.strategy {
-            StrategyRecipe::Pat { hardware } => {
+            StrategyRecipe::Pat { hardware } | StrategyRecipe::Dat { hardware, .. } => {
                 Ok(hardware.draw(&model.physical_layers(), 1, &seed.child("hardware"))?)
             }
             _ => Ok(Chip::ideal()),

@@ -6,13 +6,15 @@
 //! that are not as set, loss and the warmth of neighbours are deviations.
 
 mod cell;
+mod field;
 mod layout;
 mod mesh;
 mod neighbours;
 
 pub use cell::{Basis, SplitterError};
+pub use field::Detection;
 pub use layout::Layout;
 pub use mesh::{
-    Detection, EXCESS_LOSS_DB, GAMMA_ERROR_RAD, LEFT_SPLITTER_ERROR, MziMesh, PHI_ERROR_RAD,
+    EXCESS_LOSS_DB, GAMMA_ERROR_RAD, LEFT_SPLITTER_ERROR, MziMesh, PHI_ERROR_RAD,
     RIGHT_SPLITTER_ERROR, THERMAL_CROSSTALK, THETA_ERROR_RAD,
 };

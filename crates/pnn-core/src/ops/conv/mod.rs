@@ -12,7 +12,8 @@ mod tiles;
 mod winograd;
 
 pub use interleaved::{
-    conv_transpose2d, conv_transpose2d_interleaved, conv2d_interleaved, deinterleave, interleave, lanes,
+    conv_transpose2d, conv_transpose2d_interleaved, conv2d_interleaved, deinterleave, interleave,
+    lanes,
 };
 
 use rayon::prelude::*;

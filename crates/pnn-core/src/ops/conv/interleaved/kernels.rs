@@ -347,9 +347,7 @@ impl pulp::WithSimd for Products<'_> {
         if filled == 0 {
             return 0;
         }
-        let side = |side: usize| {
-            s.outputs.is_multiple_of(side) && s.channels.is_multiple_of(side)
-        };
+        let side = |side: usize| s.outputs.is_multiple_of(side) && s.channels.is_multiple_of(side);
         match S::F32_LANES {
             16 if side(4) => self.tiles::<S, 4, 1>(simd, filled),
             16 if side(2) => self.tiles::<S, 2, 1>(simd, filled),

@@ -290,9 +290,10 @@ impl Plan {
 
 /// The sizes of a weight whose first dimension the groups divide.
 fn weight_dims(weight: &Tensor, groups: usize) -> Result<(usize, usize, usize, usize)> {
-    let dims = weight.dims4().ok().filter(|(all, ..)| {
-        weight.elem_count() > 0 && groups > 0 && all.is_multiple_of(groups)
-    });
+    let dims = weight
+        .dims4()
+        .ok()
+        .filter(|(all, ..)| weight.elem_count() > 0 && groups > 0 && all.is_multiple_of(groups));
     dims.ok_or_else(|| {
         let want = format!("({groups} groups of channels, channels, height, width), not empty");
         Error::shape("weight", weight, want)
