@@ -175,13 +175,15 @@ fn networks_learn_what_the_chip_does_otherwise_and_then_the_task() {
     let model = OneMesh::new(DType::F32);
     let mut strategy = strategy(&model);
     let (mut lab, _) = lab();
-    let mut optimizer = Descent(Adam::new(3e-3).unwrap());
+    // The task moves the mesh slowly, so that the networks can follow.
+    let mut optimizer = Descent(Adam::new(1e-4).unwrap());
     let batch = batch(480, DType::F32);
-    for _ in 0..250 {
+    for _ in 0..200 {
         step(&mut strategy, &model, &mut optimizer, &mut lab, &batch, 0).0.unwrap();
     }
     let (ideal, corrected) = model_errors(&model, &strategy, &batch.images);
-    assert!(corrected < ideal / 3.0, "{corrected} against {ideal}");
+    assert!(corrected < ideal / 4.0, "{corrected} against {ideal}");
+    let mut optimizer = Descent(Adam::new(3e-3).unwrap());
     let mut loss = |epoch| step(&mut strategy, &model, &mut optimizer, &mut lab, &batch, epoch).0;
     let before = loss(1).unwrap();
     for _ in 0..60 {
