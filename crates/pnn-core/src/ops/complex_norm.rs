@@ -359,7 +359,7 @@ fn value<T: Real>([mr, mi, a, b, c, d, br, bi]: [T; 8], xr: T, xi: T) -> (T, T) 
 /// The gradient before the rectifier.
 #[inline(always)]
 fn gated<T: Real>(relu: bool, y: T, g: T) -> T {
-    if relu && !(y > T::zero()) { T::zero() } else { g }
+    if !relu || y > T::zero() { g } else { T::zero() }
 }
 
 multiversion! {
