@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod checkpoint;
-mod dat;
+pub mod dat;
 mod error;
 mod lenet;
 mod observer;

@@ -80,7 +80,7 @@ impl DualAdaptiveSettings {
     }
 }
 
-/// Dual adaptive training: see the module's text.
+/// Dual adaptive training: see [the module](self).
 pub struct DualAdaptive {
     settings: DualAdaptiveSettings,
     correctors: BTreeMap<String, Corrector>,
