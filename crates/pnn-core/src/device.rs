@@ -345,10 +345,49 @@ pub trait PhysicalLayer: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// The field that its detectors read, if there is one: what methods need that correct the
+    /// model of a device before its detectors.
+    fn field_output(&self) -> Option<&dyn FieldOutput> {
+        None
+    }
+
     /// What its output obeys.
     fn passivity(&self) -> Passivity {
         Passivity::None
     }
+}
+
+/// A device whose detectors read one optical field, of which its model knows the phases too.
+pub trait FieldOutput {
+    /// Number of ports at which the field is read.
+    fn field_ports(&self) -> usize;
+
+    /// The field before the detectors, as the model has it.
+    ///
+    /// # Shapes
+    /// Input as [`PhysicalLayer::forward`], result (batch, 2, ports): real and imaginary parts.
+    ///
+    /// # Errors
+    /// As [`PhysicalLayer::forward`].
+    fn field(&self, x: &Tensor, controls: &Controls, deviations: &Deviations) -> Result<Tensor>;
+
+    /// What the detectors make of a field: `detect(field(x, ..))` has the bits of the device's
+    /// output.
+    ///
+    /// # Errors
+    /// If the field is not (batch, 2, ports).
+    fn detect(&self, field: &Tensor) -> Result<Tensor>;
+
+    /// The field with the amplitudes that were measured and the phases of `field` (state fusion, Zheng
+    /// et al., Nat. Mach. Intell. 5, 1119, 2023). Where detectors hide how strong the light is,
+    /// the power of each sample is that of `field`. No gradient passes.
+    ///
+    /// # Shapes
+    /// `field` (batch, 2, ports), `measured` as the device's output, result as `field`.
+    ///
+    /// # Errors
+    /// If the shapes do not match.
+    fn fuse(&self, field: &Tensor, measured: &Tensor) -> Result<Tensor>;
 }
 
 /// A device that can only be measured: an instrument in the lab, or its digital twin.

@@ -16,8 +16,8 @@ pub mod testing;
 mod threads;
 
 pub use device::{
-    Bounds, Chip, Control, ControlSpec, Controls, DeviationPort, Deviations, Drive, Hardware,
-    Passivity, PhysicalLayer, PortShape, Twin,
+    Bounds, Chip, Control, ControlSpec, Controls, DeviationPort, Deviations, Drive, FieldOutput,
+    Hardware, Passivity, PhysicalLayer, PortShape, Twin,
 };
 pub use error::{Error, Result};
 pub use model::{Counters, Counts, InSilico, InSitu, Lab, Mode, Model, Pass, Physical, Truth};

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use common::{Golden, assert_close, assert_same_bits, eps, largest, sum_tolerance, values, var};
-use pnn_core::layers::BatchNorm;
+use pnn_core::layers::{
+    BatchNorm, ComplexConv2d, ComplexConvSizes, ComplexConvTranspose2d, Learning, Paths,
+};
 use pnn_core::ops::{self, ChannelStatistics, ConvGeometry, Tail, Wiring};
 use pnn_core::{DType, Mode, Result, Tensor, Var, loss};
 
@@ -48,6 +50,54 @@ fn convolutions() {
             close("y", &y, sum_tolerance(taps, &x, &w, dtype));
             close("dx", &d[0], sum_tolerance(outputs * kernel, &w, &g, dtype));
             close("dw", &d[1], sum_tolerance(pixels, &x, &g, dtype));
+        }
+    }
+}
+
+#[test]
+fn transposed_and_interleaved_convolutions() {
+    let golden = Golden::load("transpose");
+    for case in golden.listed() {
+        let number = |key: &str| case[key].as_u64().unwrap() as usize;
+        let geometry = ConvGeometry { stride: number("stride"), padding: number("padding") };
+        let (groups, output_padding) = (number("groups"), number("output_padding"));
+        for (kind, dtype) in ["transposed", "conv"].iter().flat_map(|k| DTYPES.map(|d| (k, d))) {
+            let name = format!("{kind}/{}", case["name"].as_str().unwrap());
+            let get = |part: &str| golden.get(&format!("{name}/{part}"), dtype);
+            let (x, w, g) = (get("x"), get("w"), get("g"));
+            let batch = x.dim(0).unwrap();
+            // Every way to put samples side by side.
+            for lanes in (1..=batch).filter(|lanes| batch.is_multiple_of(*lanes)) {
+                let (y, d) = backward(&[&x, &w], &g, |t| {
+                    let x = ops::interleave(&t[0], lanes)?;
+                    let y = if *kind == "conv" {
+                        ops::conv2d_interleaved(&x, &t[1], geometry, groups)?
+                    } else {
+                        let padding = output_padding;
+                        ops::conv_transpose2d_interleaved(&x, &t[1], geometry, padding, groups)?
+                    };
+                    ops::deinterleave(&y)
+                });
+                let close = |part: &str, got: &Tensor, tolerance: f64| {
+                    let want = golden.get(&format!("{name}/{part}"), DType::F64);
+                    let what = format!("{name} {part} {dtype:?} {lanes} lanes");
+                    assert_close(&what, got, &want, 0.0, tolerance);
+                };
+                let terms = w.elem_count() / groups;
+                close("y", &y, sum_tolerance(terms, &x, &w, dtype));
+                close("dx", &d[0], sum_tolerance(terms, &w, &g, dtype));
+                close("dw", &d[1], sum_tolerance(g.elem_count(), &x, &g, dtype));
+                if groups == 1 && *kind == "transposed" {
+                    let (plain, e) = backward(&[&x, &w], &g, |t| {
+                        ops::conv_transpose2d(&t[0], &t[1], geometry, output_padding)
+                    });
+                    if lanes == ops::lanes(batch) {
+                        assert_same_bits(&name, &plain, &y);
+                        assert_same_bits(&name, &e[0], &d[0]);
+                        assert_same_bits(&name, &e[1], &d[1]);
+                    }
+                }
+            }
         }
     }
 }
@@ -116,6 +166,98 @@ fn max_pooling() {
             // An element is the maximum of at most size^2 windows.
             let tolerance = (number("size").pow(2) as f64) * eps(dtype) * largest(&g);
             assert_close(&format!("{name} dx"), &d[0], &get("dx"), 0.0, tolerance);
+        }
+    }
+}
+
+#[test]
+fn complex_convolutions() {
+    let golden = Golden::load("complex");
+    for case in golden.listed().iter().filter(|case| case["kind"] != "norm") {
+        let name = case["name"].as_str().unwrap();
+        let number = |key: &str| case[key].as_u64().unwrap() as usize;
+        let sizes = ComplexConvSizes {
+            networks: number("networks"),
+            channels: number("channels"),
+            outputs: number("outputs"),
+            kernel: 3,
+            geometry: ConvGeometry { stride: 2, padding: 1 },
+        };
+        for dtype in DTYPES {
+            let get = |part: &str| golden.get(&format!("{name}/{part}"), dtype);
+            let (x, g) = (var(&get("x")), get("g"));
+            let seed = pnn_core::Seed::new(0);
+            type Forward = Box<dyn Fn(&Tensor, Learning) -> Result<Tensor>>;
+            let (parameters, forward): (Vec<_>, Forward) = match case["kind"].as_str().unwrap() {
+                "transposed" => {
+                    let layer =
+                        ComplexConvTranspose2d::new("c", sizes, 1, true, &seed, dtype).unwrap();
+                    (layer.parameters().collect(), Box::new(move |x, l| layer.forward(x, l)))
+                }
+                kind => {
+                    let paths = match kind {
+                        "parallel" => Paths::Parallel,
+                        "split" => Paths::Split,
+                        _ => Paths::Sum,
+                    };
+                    let layer = ComplexConv2d::new("c", sizes, paths, true, &seed, dtype).unwrap();
+                    (layer.parameters().collect(), Box::new(move |x, l| layer.forward(x, l)))
+                }
+            };
+            for p in &parameters {
+                p.var.set(&get(p.name.strip_prefix("c.").unwrap())).unwrap();
+            }
+            let run = |learning| {
+                let y = forward(&ops::interleave(&x.tensor(), 3)?, learning)?;
+                let y = ops::deinterleave(&y)?;
+                Ok::<_, pnn_core::Error>((y.clone(), (y * &g)?.sum_all()?.backward()?))
+            };
+            let (y, store) = run(Learning::On).unwrap();
+            let tolerance = 200.0 * eps(dtype) * largest(&get("y")).max(largest(&get("dx")));
+            let close = |part: &str, got: &Tensor| {
+                let want = golden.get(&format!("{name}/{part}"), DType::F64);
+                assert_close(&format!("{name} {part} {dtype:?}"), got, &want, 0.0, tolerance);
+            };
+            close("y", &y);
+            close("dx", store.get(&x.tensor()).unwrap());
+            for p in &parameters {
+                let part = format!("d{}", p.name.strip_prefix("c.").unwrap());
+                close(&part, store.get(&p.var.tensor()).unwrap());
+            }
+            // Frozen: the same values, and no gradient of the parameters.
+            let (frozen, store) = run(Learning::Frozen).unwrap();
+            assert_same_bits(name, &frozen, &y);
+            assert!(parameters.iter().all(|p| store.get(&p.var.tensor()).is_none()));
+        }
+    }
+}
+
+#[test]
+fn complex_batch_norms() {
+    let golden = Golden::load("complex");
+    for case in golden.listed().iter().filter(|case| case["kind"] == "norm") {
+        let name = case["name"].as_str().unwrap();
+        let (relu, given) = (case["relu"].as_bool().unwrap(), case["given"].as_bool().unwrap());
+        for dtype in DTYPES {
+            let get = |part: &str| golden.get(&format!("{name}/{part}"), dtype);
+            let (x, weight, bias, g) = (get("x"), get("weight"), get("bias"), get("g"));
+            let rows = |part: &str| golden.get(&format!("{name}/{part}"), DType::F64);
+            let mean: Vec<_> = values(&rows("mean")).as_chunks::<2>().0.to_vec();
+            let covariance: Vec<_> = values(&rows("covariance")).as_chunks::<3>().0.to_vec();
+            // Whitening amplifies rounding by the condition of the covariance.
+            let condition = |c: &[f64; 3]| (c[0] + c[1]).powi(2) / (c[0] * c[1] - c[2] * c[2]);
+            let statistics = ops::ComplexStatistics { mean, covariance, count: 0 };
+            let given = given.then_some(&statistics);
+            let norm =
+                |t: &[Tensor]| ops::complex_batch_norm(&t[0], &t[1], &t[2], 1e-5, given, relu);
+            let own = norm(&[x.clone(), weight.clone(), bias.clone()]).unwrap().1;
+            let worst = own.covariance.iter().map(condition).fold(1.0, f64::max);
+            let (y, d) = backward(&[&x, &weight, &bias], &g, |t| Ok(norm(t)?.0));
+            for (part, got) in [("y", &y), ("dx", &d[0]), ("dweight", &d[1]), ("dbias", &d[2])] {
+                let want = golden.get(&format!("{name}/{part}"), DType::F64);
+                let tolerance = 64.0 * worst * eps(dtype) * (1.0 + largest(&want));
+                assert_close(&format!("{name} {part} {dtype:?}"), got, &want, 0.0, tolerance);
+            }
         }
     }
 }
@@ -475,7 +617,7 @@ fn operators_of_tensors() {
 }
 
 /// Every public operator with the golden file that covers it.
-const COVERED: [(&str, &[&str]); 8] = [
+const COVERED: [(&str, &[&str]); 10] = [
     (
         "elementwise",
         &[
@@ -516,6 +658,17 @@ const COVERED: [(&str, &[&str]); 8] = [
     ("detect", &["power", "normalised_power"]),
     ("pool", &["max_pool2d"]),
     ("conv", &["conv2d"]),
+    ("complex", &["complex_batch_norm"]),
+    (
+        "transpose",
+        &[
+            "conv_transpose2d",
+            "conv_transpose2d_interleaved",
+            "conv2d_interleaved",
+            "interleave",
+            "deinterleave",
+        ],
+    ),
     ("dense", &["linear", "add_bias", "relu", "sigmoid"]),
     ("loss", &["cross_entropy", "mean_squared_error"]),
 ];

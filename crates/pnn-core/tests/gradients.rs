@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use common::{assert_close, normal, tensor, uniform, values};
-use pnn_core::layers::BatchNorm;
+use pnn_core::layers::{BatchNorm, ComplexBatchNorm, Learning};
 use pnn_core::ops::{self, ConvGeometry, Wiring};
 use pnn_core::testing::{GradientCheck, GradientError, check_gradients};
 use pnn_core::{DType, Mode, Result, Tensor, loss};
@@ -44,6 +44,32 @@ fn convolutions() {
         let geometry = ConvGeometry { stride, padding };
         check(&[f64s(1, &x), f64s(2, &w)], |t| ops::conv2d(&t[0], &t[1], geometry));
     }
+}
+
+#[test]
+fn transposed_and_interleaved_convolutions() {
+    for (blocks, groups, channels, outputs, side, kernel, stride, padding, output_padding, lanes) in [
+        (1, 1, 1, 1, 1, 1, 1, 0, 0, 1),
+        (2, 1, 2, 3, 2, 3, 2, 1, 1, 3),
+        (1, 2, 2, 1, 3, 2, 1, 1, 0, 2),
+        (3, 1, 1, 2, 2, 3, 3, 0, 2, 1),
+    ] {
+        let geometry = ConvGeometry { stride, padding };
+        let weight = f64s(2, &[groups * channels, outputs, kernel, kernel]);
+        let x = f64s(1, &[blocks, groups * channels, side, side, lanes]);
+        check(&[x, weight.clone()], |t| {
+            ops::conv_transpose2d_interleaved(&t[0], &t[1], geometry, output_padding, groups)
+        });
+        if groups == 1 {
+            check(&[f64s(1, &[blocks, channels, side, side]), weight.clone()], |t| {
+                ops::conv_transpose2d(&t[0], &t[1], geometry, output_padding)
+            });
+        }
+        let x = f64s(1, &[blocks, groups * outputs, side + 2, side + 1, lanes]);
+        check(&[x, weight], |t| ops::conv2d_interleaved(&t[0], &t[1], geometry, groups));
+    }
+    check(&[f64s(1, &[6, 2, 3])], |t| ops::interleave(&t[0], 3));
+    check(&[f64s(1, &[2, 2, 3])], |t| ops::deinterleave(&t[0]));
 }
 
 #[test]
@@ -132,6 +158,60 @@ fn batch_norms() {
     for mode in [Mode::Train { update_statistics: false }, Mode::Eval] {
         check(&[f64s(9, &[4, 3])], |t| layer.forward(&t[0], mode));
     }
+}
+
+#[test]
+fn complex_batch_norms() {
+    for (shape, networks, channels) in
+        [(&[5, 2][..], 1, 1), (&[3, 8, 2], 2, 2), (&[2, 6, 1, 2, 3], 1, 3), (&[2, 2, 21], 1, 1)]
+    {
+        let weight = (f64s(2, &[networks, 3, channels]) + 0.5).unwrap();
+        let inputs = [f64s(1, shape), weight, f64s(3, &[networks, 2, channels])];
+        let pairs = networks * channels;
+        let given = ops::ComplexStatistics {
+            mean: vec![[0.3, -0.2]; pairs],
+            covariance: vec![[0.7, 1.2, 0.4]; pairs],
+            count: 0,
+        };
+        for given in [None, Some(&given)] {
+            for relu in [false, true] {
+                check(&inputs, |t| {
+                    Ok(ops::complex_batch_norm(&t[0], &t[1], &t[2], 1e-5, given, relu)?.0)
+                });
+            }
+        }
+    }
+    // The layer, in each mode, with running statistics that have moved.
+    let layer = ComplexBatchNorm::new("norm", 1, 2, DType::F64).unwrap();
+    for seed in 0..3 {
+        let mode = Mode::Train { update_statistics: true };
+        layer.forward(&f64s(seed, &[4, 4, 3]), mode, true, Learning::On).unwrap();
+    }
+    for mode in [Mode::Train { update_statistics: false }, Mode::Eval] {
+        check(&[f64s(9, &[4, 4, 3])], |t| layer.forward(&t[0], mode, false, Learning::Frozen));
+    }
+}
+
+/// Running statistics become those of the batches, and whitened values have unit covariance.
+#[test]
+fn complex_statistics() {
+    let layer = ComplexBatchNorm::new("norm", 2, 3, DType::F64).unwrap();
+    let x = f64s(1, &[50, 12, 4]);
+    let y = layer.forward(&x, Mode::Calibrate { seen: 0 }, false, Learning::On).unwrap();
+    let weight = Tensor::cat(
+        &[&Tensor::ones([2, 2, 3], DType::F64).unwrap(), &common::zeros(&[2, 1, 3])],
+        1,
+    );
+    let (weight, bias) = (weight.unwrap(), common::zeros(&[2, 2, 3]));
+    let (_, white) = ops::complex_batch_norm(&y, &weight, &bias, 0.0, None, false).unwrap();
+    for (mean, [rr, ii, ri]) in white.mean.iter().zip(&white.covariance) {
+        assert!(mean.iter().all(|m| m.abs() < 1e-12));
+        // The weight is sqrt 2 on its diagonal; eps takes 1e-5 of the variance.
+        assert!((rr - 2.0).abs() < 1e-4 && (ii - 2.0).abs() < 1e-4 && ri.abs() < 1e-4);
+    }
+    let again = layer.forward(&x, Mode::Eval, false, Learning::On).unwrap();
+    // Running covariances are unbiased.
+    assert_close("eval", &again, &y, 0.01, 0.01);
 }
 
 #[test]

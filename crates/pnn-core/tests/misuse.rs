@@ -87,6 +87,51 @@ fn convolutions() {
 }
 
 #[test]
+fn transposed_and_interleaved_convolutions() {
+    let transposed = |x: &[usize], w: &[usize], stride, padding, output_padding| {
+        let geometry = ConvGeometry { stride, padding };
+        ops::conv_transpose2d(&zeros(x), &zeros(w), geometry, output_padding)
+    };
+    let w = [3, 2, 3, 3];
+    assert_eq!(transposed(&[1, 3, 2, 2], &w, 2, 1, 1).unwrap().dims(), [1, 2, 4, 4]);
+    assert_eq!(transposed(&[0, 3, 2, 2], &w, 2, 1, 1).unwrap().dims(), [0, 2, 4, 4]);
+    for (x, w, stride, padding, output_padding) in [
+        (&[1, 2, 2, 2][..], &w[..], 1, 0, 0), // channels
+        (&[3, 2, 2], &w, 1, 0, 0),            // no batch
+        (&[1, 3, 2, 2], &[3, 2, 3], 1, 0, 0), // rank of the kernel
+        (&[1, 3, 2, 2], &w, 0, 0, 0),         // stride
+        (&[1, 3, 2, 2], &w, 2, 0, 2),         // output padding
+        (&[1, 3, 1, 2], &w, 1, 2, 0),         // nothing left
+        (&[1, 3, 0, 2], &w, 1, 0, 0),         // no rows
+        (&[1, 3, 2, 2], &[3, 0, 3, 3], 1, 0, 0),
+        (&[1, 3, 2, 2], &w, 1, usize::MAX, 0),
+        (&[1, 3, 2, 2], &w, usize::MAX, 0, 1),
+    ] {
+        let result = transposed(x, w, stride, padding, output_padding);
+        assert!(is_shape_error(result), "{x:?} {w:?} {stride} {padding} {output_padding}");
+    }
+    let grouped = |x: &[usize], w: &[usize], groups| {
+        ops::conv2d_interleaved(&zeros(x), &zeros(w), ConvGeometry::default(), groups)
+    };
+    let w = [4, 3, 3, 3];
+    assert_eq!(grouped(&[2, 6, 3, 4, 5], &w, 2).unwrap().dims(), [2, 4, 1, 2, 5]);
+    for (x, groups) in [
+        (&[2, 6, 3, 4, 5][..], 1),
+        (&[2, 6, 3, 4, 5], 3),
+        (&[2, 0, 3, 4, 5], 0),
+        (&[2, 6, 2, 4, 5], 2),
+        (&[2, 6, 3, 4], 2),
+        (&[2, 6, 3, 4, 0], 2),
+    ] {
+        assert!(is_shape_error(grouped(x, &w, groups)), "{x:?} {groups}");
+    }
+    assert!(is_shape_error(ops::interleave(&zeros(&[6, 2]), 4)));
+    assert!(is_shape_error(ops::interleave(&zeros(&[6, 2]), 0)));
+    assert!(is_shape_error(ops::deinterleave(&zeros(&[6]))));
+    assert_eq!([6000, 64, 16, 35, 5003, 0].map(ops::lanes), [48, 32, 16, 35, 1, 48]);
+}
+
+#[test]
 fn pools_and_products() {
     for (x, size, stride) in [
         (&[1, 1, 3, 3][..], 4, 1),
@@ -145,6 +190,33 @@ fn batch_norms() {
     }
     // A layer of another dtype.
     assert!(layer.forward(&normal(1, &[4, 3], DType::F32), Mode::Eval).is_err());
+}
+
+#[test]
+fn complex_batch_norms() {
+    let norm = |x: &[usize], weight: &[usize], bias: &[usize], given: Option<usize>| {
+        let given = given.map(|n| ops::ComplexStatistics {
+            mean: vec![[0.0; 2]; n],
+            covariance: vec![[1.0, 1.0, 0.0]; n],
+            count: 0,
+        });
+        let (weight, bias) = (zeros(weight), zeros(bias));
+        ops::complex_batch_norm(&zeros(x), &weight, &bias, 1e-5, given.as_ref(), false)
+    };
+    assert!(norm(&[2, 12, 3], &[2, 3, 3], &[2, 2, 3], None).is_ok());
+    assert!(norm(&[0, 12, 3], &[2, 3, 3], &[2, 2, 3], Some(6)).is_ok());
+    for (x, weight, bias, given) in [
+        (&[2, 12][..], &[2, 3, 3][..], &[2, 2, 4][..], None),
+        (&[2, 12], &[2, 2, 3], &[2, 2, 3], None),
+        (&[2, 11], &[2, 3, 3], &[2, 2, 3], None),
+        (&[12], &[2, 3, 3], &[2, 2, 3], None),
+        (&[2, 0], &[0, 3, 3], &[0, 2, 3], None),
+        (&[1, 12], &[2, 3, 3], &[2, 2, 3], None), // one value
+        (&[2, 12, 0], &[2, 3, 3], &[2, 2, 3], None),
+        (&[2, 12], &[2, 3, 3], &[2, 2, 3], Some(5)),
+    ] {
+        assert!(is_shape_error(norm(x, weight, bias, given)), "{x:?} {weight:?} {bias:?}");
+    }
 }
 
 #[test]
@@ -231,6 +303,7 @@ proptest! {
     ) {
         let (x, w) = (zeros(&a), zeros(&b));
         let _ = ops::conv2d(&x, &w, ConvGeometry { stride, padding });
+        let _ = ops::conv_transpose2d(&x, &w, ConvGeometry { stride, padding }, size);
         let _ = ops::max_pool2d(&x, size, stride);
         let _ = ops::linear(&x, &w);
         let _ = ops::add_bias(&x, &w);
@@ -256,6 +329,7 @@ proptest! {
         let geometry = ConvGeometry { stride, padding };
         let mut results = vec![
             ops::conv2d(&x.tensor(), &w.tensor(), geometry),
+            ops::conv_transpose2d(&x.tensor(), &w.tensor(), geometry, 0),
             ops::max_pool2d(&x.tensor(), rows, stride),
             ops::relu(&x.tensor()),
         ];

@@ -106,6 +106,33 @@ fn convolutions() {
 }
 
 #[test]
+fn transposed_and_interleaved_convolutions() {
+    for (batch, groups, channels, outputs, side, stride) in
+        [(96 * 9, 2, 8, 12, 4, 1), (35, 1, 3, 5, 4, 2)]
+    {
+        let geometry = ConvGeometry { stride, padding: 1 };
+        let lanes = ops::lanes(batch);
+        let x = f32s(1, &[batch / lanes, groups * channels, side, side, lanes]);
+        let there = f32s(2, &[groups * outputs, channels, 3, 3]);
+        let back = f32s(2, &[groups * channels, outputs, 3, 3]);
+        check(&format!("interleaved, {batch}"), &[x.clone(), there], |t| {
+            ops::conv2d_interleaved(&t[0], &t[1], geometry, groups)
+        });
+        check(&format!("transposed, {batch}"), &[x, back], |t| {
+            ops::conv_transpose2d_interleaved(&t[0], &t[1], geometry, stride - 1, groups)
+        });
+    }
+}
+
+#[test]
+fn complex_batch_norms() {
+    let inputs = [f32s(1, &[37, 12, 5, 7]), f32s(2, &[2, 3, 3]), f32s(3, &[2, 2, 3])];
+    check("complex_batch_norm", &inputs, |t| {
+        Ok(ops::complex_batch_norm(&t[0], &t[1], &t[2], 1e-5, None, true)?.0)
+    });
+}
+
+#[test]
 fn fused_batch_norms_and_average_pools() {
     for shape in [&[70, 6, 15, 31][..], &[300, 37, 3, 3], &[2100, 33]] {
         let channels = [shape[1]];

@@ -434,3 +434,40 @@ fn what_is_out_of_range_is_named() {
     let error = mesh.forward(&x, &good, &ideal).unwrap_err().to_string();
     assert!(error.contains("[2, 5]") && error.contains("(batch, 4)"), "{error}");
 }
+
+#[test]
+fn fields_before_and_after_the_detectors() {
+    for detection in [Detection::Power, Detection::NormalisedPower, Detection::Coherent] {
+        let mesh = MziMesh::published(8).unwrap().with_detection(detection);
+        let (controls, x) = (controls(&mesh, 1), normal(2, "x", 1.0, &[5, 8]));
+        let chip = errors(&mesh, 3, 0.2);
+        let output = mesh.field_output().unwrap();
+        assert_eq!(output.field_ports(), 8);
+        let ideal = output.field(&x, &controls, &Deviations::none()).unwrap();
+        let real = output.field(&x, &controls, &chip).unwrap();
+        let measured = mesh.forward(&x, &controls, &chip).unwrap();
+        check_same_bits(&output.detect(&real).unwrap(), &measured).unwrap();
+        // Fused with its own measurement a field stays; another one gets the measured powers and
+        // keeps its phases.
+        check_close(&output.fuse(&real, &measured).unwrap(), &real, 1e-12, 1e-12).unwrap();
+        let fused = output.fuse(&ideal, &measured).unwrap();
+        check_close(&output.detect(&fused).unwrap(), &measured, 1e-12, 1e-12).unwrap();
+        if detection == Detection::Coherent {
+            check_same_bits(&fused, &real).unwrap();
+            continue;
+        }
+        let (fused, ideal) = (values(&fused), values(&ideal));
+        for (fused, ideal) in fused.chunks(16).zip(ideal.chunks(16)) {
+            let power = |field: &[f64]| field.iter().map(|v| v * v).sum::<f64>();
+            assert!((power(fused) / power(ideal) - 1.0).abs() < 1e-12);
+            for k in 0..8 {
+                let cross = fused[k] * ideal[k + 8] - fused[k + 8] * ideal[k];
+                let along = fused[k] * ideal[k] + fused[k + 8] * ideal[k + 8];
+                assert!(cross.abs() < 1e-12 && along > 0.0);
+            }
+        }
+        assert!(output.fuse(&measured, &measured).is_err());
+        let dark = measured.zeros_like().unwrap();
+        assert!(values(&output.fuse(&real, &dark).unwrap()).iter().all(|v| *v == 0.0));
+    }
+}

@@ -10,6 +10,7 @@ use pnn_core::store;
 use serde::{Deserialize, Serialize};
 
 use crate::observer::EpochRecord;
+use crate::strategy::Strategy;
 use crate::{Error, Result};
 
 /// Where a training stands, beside its tensors.
@@ -33,6 +34,7 @@ pub(crate) fn save(
     path: &Path,
     model: &dyn Model,
     optimizer: &dyn Optimizer,
+    strategy: &dyn Strategy,
     position: &Position,
 ) -> Result<()> {
     let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
@@ -42,6 +44,9 @@ pub(crate) fn save(
     for (name, tensor) in optimizer.rule().state()? {
         tensors.insert(format!("optimizer/{name}"), tensor);
     }
+    for (name, tensor) in strategy.state()? {
+        tensors.insert(format!("strategy/{name}"), tensor);
+    }
     let json = serde_json::to_string(position).map_err(|e| corrupt(path, &e.to_string()))?;
     Ok(store::save(path, &tensors, &[(POSITION.to_owned(), json)].into())?)
 }
@@ -50,6 +55,7 @@ pub(crate) fn load(
     path: &Path,
     model: &dyn Model,
     optimizer: &mut dyn Optimizer,
+    strategy: &mut dyn Strategy,
     fingerprint: &str,
 ) -> Result<Position> {
     let (tensors, metadata) = store::load(path)?;
@@ -71,6 +77,7 @@ pub(crate) fn load(
     };
     load_model_state(model, &part("model/"))?;
     optimizer.rule_mut().load_state(&part("optimizer/"))?;
+    strategy.load_state(&part("strategy/"))?;
     Ok(position)
 }
 

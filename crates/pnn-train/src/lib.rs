@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod checkpoint;
+pub mod dat;
 mod error;
 mod lenet;
 mod mzi_lenet;
@@ -10,6 +11,7 @@ mod resnet;
 mod strategy;
 mod trainer;
 
+pub use dat::{DualAdaptive, DualAdaptiveSettings, MiniUNet};
 pub use error::{Error, Result};
 pub use lenet::{FcActivation, LayerFactory, LeNet5};
 pub use mzi_lenet::MziLeNet5;

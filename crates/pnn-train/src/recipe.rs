@@ -13,6 +13,7 @@ use pnn_devices::mzi::MziMesh;
 use pnn_noise::{NoiseModel, Source};
 use serde::{Deserialize, Serialize};
 
+use crate::dat::{DualAdaptive, DualAdaptiveSettings};
 use crate::lenet::{FcActivation, LayerFactory, LeNet5};
 use crate::mzi_lenet::MziLeNet5;
 use crate::strategy::{Backprop, NoiseAware, PhysicsAware, Pruning, Strategy};
@@ -61,6 +62,15 @@ pub enum StrategyRecipe {
         /// given to [`Recipe::strategy`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hardware: Option<NoiseModel>,
+    },
+    /// Dual adaptive training.
+    Dat {
+        /// The chip in the loop, as for `pat`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hardware: Option<NoiseModel>,
+        /// Error networks, warm-up and what else there is to set.
+        #[serde(default)]
+        settings: DualAdaptiveSettings,
     },
 }
 
@@ -160,8 +170,10 @@ impl TryFrom<RawRecipe> for Recipe {
             StrategyRecipe::Nat { noise } => {
                 NoiseModel::new(noise.sources().to_vec())?;
             }
-            StrategyRecipe::Pat { hardware: None } => {}
-            StrategyRecipe::Pat { hardware: Some(hardware) } => {
+            StrategyRecipe::Pat { hardware: None } | StrategyRecipe::Dat { hardware: None, .. } => {
+            }
+            StrategyRecipe::Pat { hardware: Some(hardware) }
+            | StrategyRecipe::Dat { hardware: Some(hardware), .. } => {
                 NoiseModel::new(hardware.sources().to_vec())?;
                 // A twin keeps its deviations: it can neither round settings that training moves
                 // nor draw a new readout error for each shot.
@@ -169,7 +181,8 @@ impl TryFrom<RawRecipe> for Recipe {
                     matches!(noise.source, Source::Quantisation { .. } | Source::Readout { .. })
                 });
                 let allowed = "0: fabrication, drift and weight errors stay as they are";
-                let what = "number of quantisation and readout sources in the hardware of pat";
+                let what =
+                    "number of quantisation and readout sources in the hardware of pat and dat";
                 range(what, f64::from(u8::from(fleeting)), !fleeting, allowed)?;
             }
             StrategyRecipe::Bp => {}
@@ -178,6 +191,12 @@ impl TryFrom<RawRecipe> for Recipe {
             range("weight_limit", limit, limit > 0.0 && limit.is_finite(), "(0, infinity)")?;
             let mesh = raw.train == Trained::Phases;
             range("weight_limit", limit, mesh, "only for train = \"phases\"")?;
+        }
+        if let StrategyRecipe::Dat { settings, .. } = &raw.strategy {
+            settings.check()?;
+            let inside = settings.warm_up <= raw.epochs;
+            let allowed = "[0, epochs of the recipe]";
+            range("warm_up of dat", settings.warm_up as f64, inside, allowed)?;
         }
         match raw.schedule {
             Schedule::Constant => {}
@@ -295,6 +314,10 @@ impl Recipe {
             StrategyRecipe::Pat { .. } => {
                 (Box::new(PhysicsAware), twins(model, &self.chip_in_loop(model, given, seed)?)?)
             }
+            StrategyRecipe::Dat { settings, .. } => {
+                let strategy = DualAdaptive::new(*settings, model, seed)?;
+                (Box::new(strategy), twins(model, &self.chip_in_loop(model, given, seed)?)?)
+            }
         })
     }
 
@@ -305,10 +328,13 @@ impl Recipe {
     /// If the chip cannot be drawn for the model.
     pub fn chip_in_loop(&self, model: &dyn Model, given: &Chip, seed: &Seed) -> Result<Chip> {
         match &self.raw.strategy {
-            StrategyRecipe::Pat { hardware: Some(hardware) } => {
+            StrategyRecipe::Pat { hardware: Some(hardware) }
+            | StrategyRecipe::Dat { hardware: Some(hardware), .. } => {
                 Ok(hardware.draw(&model.physical_layers(), 1, &seed.child("hardware"))?)
             }
-            StrategyRecipe::Pat { hardware: None } => Ok(given.clone()),
+            StrategyRecipe::Pat { hardware: None } | StrategyRecipe::Dat { hardware: None, .. } => {
+                Ok(given.clone())
+            }
             _ => Ok(Chip::ideal()),
         }
     }

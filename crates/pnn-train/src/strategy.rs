@@ -2,6 +2,8 @@
 //! optimizer's business: SAT in silico is [`Backprop`] under a sharpness-aware optimizer, SAT in
 //! situ is [`PhysicsAware`] under one.
 
+use std::collections::BTreeMap;
+
 use pnn_core::loss::cross_entropy;
 use pnn_core::model::{Counters, InSilico, InSitu, Lab, Mode, Model, Pass, Truth};
 use pnn_core::optim::{Evaluation, Optimizer, Point};
@@ -40,6 +42,8 @@ pub struct StepContext<'a> {
     pub lab: &'a mut Lab,
     /// Counts passes.
     pub counters: &'a Counters,
+    /// The epoch, from 0.
+    pub epoch: usize,
     /// The seed of this step; both passes of a sharpness-aware step share it.
     pub seed: Seed,
     /// The task's loss.
@@ -76,7 +80,7 @@ impl StepContext<'_> {
     }
 }
 
-fn descend(
+pub(crate) fn descend(
     model: &dyn Model,
     optimizer: &mut dyn Optimizer,
     counters: &Counters,
@@ -206,6 +210,23 @@ pub trait Strategy {
     /// # Errors
     /// If a pass fails or gives values that are not finite.
     fn step(&mut self, batch: &Batch, cx: &mut StepContext<'_>) -> Result<StepReport>;
+
+    /// All that the next steps depend on beside model and optimizer, by name: what a checkpoint
+    /// keeps of the strategy. Most strategies have nothing of the kind.
+    ///
+    /// # Errors
+    /// If it cannot be copied.
+    fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+        Ok(BTreeMap::new())
+    }
+
+    /// Continues from a saved state.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape.
+    fn load_state(&mut self, _state: &BTreeMap<String, Tensor>) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Backpropagation on the ideal model.

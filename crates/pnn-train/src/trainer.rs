@@ -125,7 +125,7 @@ impl Trainer<'_> {
     fn start(&mut self, config: &TrainConfig) -> Result<Position> {
         match &config.checkpoint {
             Some(c) if c.resume && c.path.exists() => {
-                checkpoint::load(&c.path, self.model, self.optimizer, &c.fingerprint)
+                checkpoint::load(&c.path, self.model, self.optimizer, self.strategy, &c.fingerprint)
             }
             Some(c) => Ok(Position { fingerprint: c.fingerprint.clone(), ..Position::default() }),
             None => Ok(Position::default()),
@@ -134,7 +134,9 @@ impl Trainer<'_> {
 
     fn keep(&self, config: &TrainConfig, position: &Position) -> Result<()> {
         match &config.checkpoint {
-            Some(c) => checkpoint::save(&c.path, self.model, self.optimizer, position),
+            Some(c) => {
+                checkpoint::save(&c.path, self.model, self.optimizer, self.strategy, position)
+            }
             None => Ok(()),
         }
     }
@@ -165,6 +167,7 @@ impl Trainer<'_> {
                 optimizer: self.optimizer,
                 lab: self.lab,
                 counters,
+                epoch: position.epoch,
                 seed: epoch_seed.child("steps").index(position.step as u64),
                 loss: self.loss,
             };

@@ -81,6 +81,7 @@ impl Golden {
             optimizer,
             lab: &mut lab,
             counters: &counters,
+            epoch: 0,
             seed: Seed::new(0),
             loss: CROSS_ENTROPY,
         };

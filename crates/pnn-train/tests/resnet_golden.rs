@@ -92,6 +92,7 @@ fn a_network_of_microrings_learns_a_batch() {
             optimizer: &mut optimizer,
             lab: &mut Lab::new(),
             counters: &Counters::default(),
+            epoch: 0,
             seed: Seed::new(0),
             loss: CROSS_ENTROPY,
         };

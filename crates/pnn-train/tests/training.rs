@@ -166,6 +166,7 @@ fn one_step(
         optimizer: optimizer.as_mut(),
         lab,
         counters: &counters,
+        epoch: 0,
         seed: Seed::new(5),
         loss: CROSS_ENTROPY,
     };

@@ -4,6 +4,7 @@
 //! depends on shapes alone, and every sum has a fixed order.
 
 mod cascade;
+mod complex_norm;
 mod conv;
 mod detect;
 mod gemm;
@@ -16,7 +17,11 @@ pub(crate) mod simd;
 mod through;
 
 pub use cascade::{Wiring, cascade};
-pub use conv::{ConvGeometry, conv2d};
+pub use complex_norm::{ComplexStatistics, complex_batch_norm};
+pub use conv::{
+    ConvGeometry, conv_transpose2d, conv_transpose2d_interleaved, conv2d, conv2d_interleaved,
+    deinterleave, interleave, lanes,
+};
 pub use detect::{normalised_power, power};
 pub use linear::{add_bias, linear};
 pub use map::{Elementwise, Relu, Sigmoid, map, relu, sigmoid};

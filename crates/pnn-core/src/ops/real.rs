@@ -12,12 +12,17 @@ pub trait Real: Float + NumAssign + Element + std::iter::Sum {
     fn f64(self) -> f64;
     /// The slice itself where this type is `f32`: the way to kernels written for it.
     fn as_f32(values: &[Self]) -> Option<&[f32]>;
+    /// As [`Self::as_f32`], to be written to.
+    fn as_f32_mut(values: &mut [Self]) -> Option<&mut [f32]>;
     /// Back from [`Self::as_f32`]; any other type is rounded to.
     fn from_f32(values: Buffer<f32>) -> Buffer<Self>;
 }
 
 impl Real for f32 {
     fn as_f32(values: &[Self]) -> Option<&[f32]> {
+        Some(values)
+    }
+    fn as_f32_mut(values: &mut [Self]) -> Option<&mut [f32]> {
         Some(values)
     }
     fn from_f32(values: Buffer<f32>) -> Buffer<Self> {
@@ -35,6 +40,9 @@ impl Real for f32 {
 
 impl Real for f64 {
     fn as_f32(_: &[Self]) -> Option<&[f32]> {
+        None
+    }
+    fn as_f32_mut(_: &mut [Self]) -> Option<&mut [f32]> {
         None
     }
     fn from_f32(values: Buffer<f32>) -> Buffer<Self> {

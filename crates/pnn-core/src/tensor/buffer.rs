@@ -11,8 +11,9 @@ use super::Element;
 /// Buffers below this many elements are left to the allocator.
 const SMALLEST: usize = 2048;
 
-/// What a thread keeps for later at most, in bytes.
-const KEPT: usize = 1 << 30;
+/// What a thread keeps for later at most, in bytes: more than any training step here needs, since a
+/// step that needs more begins anew each time.
+const KEPT: usize = 3 << 30;
 
 /// Values in memory, given back to the pool of the thread that drops them (unless they came from a
 /// vector: who makes those takes none from the pool, which would only fill up).

@@ -1,5 +1,7 @@
 //! Other shapes and types of the same values.
 
+use rayon::prelude::*;
+
 use super::shape::for_each_run;
 use super::{Buffer, DType, Element, Shape, Tensor};
 use crate::ops::dispatch;
@@ -23,6 +25,21 @@ macro_rules! dispatch_all {
             }
         }
     };
+}
+
+/// Values that are copied by one thread: waking another costs more.
+const SMALL: usize = 1 << 18;
+
+/// Calls `f` with the number of each row of a length and the row, on several threads where that
+/// pays.
+fn for_each_row<T: Element>(values: &mut [T], length: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+    let length = length.max(1);
+    if values.len() < SMALL {
+        values.chunks_exact_mut(length).enumerate().for_each(|(row, values)| f(row, values));
+    } else {
+        let rows = values.par_chunks_exact_mut(length).enumerate();
+        rows.with_min_len(SMALL.div_ceil(length)).for_each(|(row, values)| f(row, values));
+    }
 }
 
 impl Tensor {
@@ -79,9 +96,11 @@ impl Tensor {
         } else {
             dispatch_all!(self.dtype(), T => {
                 let x = self.elements::<T>()?;
-                let rows = x.chunks((size * inner).max(1));
-                let kept = rows.flat_map(|row| &row[start * inner..][..length * inner]);
-                Self::from_buffer(kept.copied().collect(), dims)
+                let mut y = Buffer::<T>::scratch(dims.iter().product());
+                for_each_row(&mut y, length * inner, |row, y| {
+                    y.copy_from_slice(&x[(row * size + start) * inner..][..y.len()]);
+                });
+                Self::from_buffer(y, dims)
             })?
         };
         let full = self.shape().clone();
@@ -89,10 +108,10 @@ impl Tensor {
             let dx = dispatch!(gradient.dtype(), T => {
                 let g = gradient.elements::<T>()?;
                 let mut dx = Buffer::<T>::zeros(full.elem_count());
-                let rows = dx.chunks_mut((size * inner).max(1));
-                for (dx, g) in rows.zip(g.chunks((length * inner).max(1))) {
+                for_each_row(&mut dx, size * inner, |row, dx| {
+                    let g = &g[row * length * inner..][..length * inner];
                     dx[start * inner..][..g.len()].copy_from_slice(g);
-                }
+                });
                 Tensor::from_buffer(dx, &full)
             })?;
             Ok(vec![Some(dx)])
@@ -157,17 +176,18 @@ impl Tensor {
             dims[dim] += size;
         }
         let inner: usize = dims[dim + 1..].iter().product();
-        let outer: usize = dims[..dim].iter().product();
         let y = dispatch_all!(first.dtype(), T => {
             let parts = tensors.iter().map(|t| t.elements::<T>()).collect::<Result<Vec<_>>>()?;
-            let mut y = Vec::with_capacity(dims.iter().product());
-            for row in 0..outer {
+            let mut y = Buffer::<T>::scratch(dims.iter().product());
+            for_each_row(&mut y, dims[dim] * inner, |row, mut y| {
                 for (part, tensor) in parts.iter().zip(tensors) {
                     let length = tensor.dims()[dim] * inner;
-                    y.extend_from_slice(&part[row * length..][..length]);
+                    let (here, rest) = y.split_at_mut(length);
+                    here.copy_from_slice(&part[row * length..][..length]);
+                    y = rest;
                 }
-            }
-            Self::from_vec(y, dims)
+            });
+            Self::from_buffer(y, dims)
         })?;
         let sizes: Vec<usize> = tensors.iter().map(|t| t.dims()[dim]).collect();
         Ok(y.with_gradient(tensors, move |gradient| {

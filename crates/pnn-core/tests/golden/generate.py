@@ -450,6 +450,111 @@ def detect():
     write("detect", out, cases=cases)
 
 
-for make in [conv, pool, norm, dense, loss, optim, schedule, sam, elementwise, average, fused, cascade, detect]:
-    if not sys.argv[1:] or make.__name__ in sys.argv[1:]:
+def transpose():
+    """Convolutions in groups, and transposed ones."""
+    out, cases = {}, []
+    shapes = [  # batch, groups, channels and outputs of a group, height, width, kernel, stride, padding, output padding
+        (1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0),
+        (6, 1, 3, 2, 2, 2, 3, 3, 1, 1, 0),
+        (6, 1, 2, 5, 2, 3, 3, 3, 2, 1, 1),
+        (16, 3, 4, 8, 2, 2, 3, 3, 2, 1, 1),
+        (48, 2, 2, 4, 2, 3, 3, 2, 1, 1, 0),
+        (5, 2, 1, 3, 3, 4, 2, 3, 3, 0, 2),
+        (34, 1, 9, 7, 2, 2, 3, 3, 1, 1, 0),
+        (3, 1, 2, 1, 3, 2, 1, 1, 3, 0, 1),
+        (2, 1, 2, 2, 3, 3, 5, 5, 2, 2, 0),
+    ]
+    for i, (b, n, c, o, h, w, kh, kw, s, p, q) in enumerate(shapes):
+        g = seeded(1100 + i)
+        name = f"b{b}n{n}c{c}o{o}-{h}x{w}-k{kh}x{kw}s{s}p{p}q{q}"
+        cases.append({"name": name, "groups": n, "stride": s, "padding": p, "output_padding": q})
+        x, weight = normal(g, b, n * c, h, w), normal(g, n * c, o, kh, kw)
+
+        def forward(x, w, s=s, p=p, q=q, n=n):
+            return torch.nn.functional.conv_transpose2d(x, w, stride=s, padding=p, output_padding=q, groups=n)
+
+        run(out, f"transposed/{name}", forward, x=x, w=weight)
+        # The convolution whose transpose this is.
+        image = normal(g, *out[f"transposed/{name}/y"].shape)
+
+        def forward(x, w, s=s, p=p, n=n):
+            return torch.nn.functional.conv2d(x, w, stride=s, padding=p, groups=n)
+
+        run(out, f"conv/{name}", forward, x=image, w=weight)
+    write("transpose", out, cases=cases)
+
+
+def joined(parts, networks):
+    """Real images of a complex one: for each network all real parts, then all imaginary ones."""
+    b, channels = parts.shape[:2]
+    per = parts.reshape(b, networks, channels // networks, *parts.shape[2:])
+    return torch.cat([per.real, per.imag], 2).reshape(b, 2 * channels, *parts.shape[2:])
+
+
+def separate(x, networks):
+    b, channels = x.shape[:2]
+    re, im = x.reshape(b, networks, channels // networks, *x.shape[2:]).chunk(2, 2)
+    return torch.complex(re, im).reshape(b, channels // 2, *x.shape[2:])
+
+
+def complex_layers():
+    """Convolutions in PyTorch's own complex arithmetic, and whitening by eigenvalues."""
+    out, cases = {}, []
+    for i, kind in enumerate(["parallel", "split", "sum", "transposed"]):
+        n, c, o, b = 3, 2, 4, 6
+        g = seeded(1200 + i)
+        name = f"conv/{kind}"
+        cases.append({"name": name, "kind": kind, "networks": n, "channels": c, "outputs": o})
+        rows, columns = (c, o) if kind == "transposed" else (o, c)
+
+        def forward(x, real, imag, bias):
+            z = separate(x, 1 if kind == "split" else n)
+            w = torch.complex(real, imag)
+            bias = torch.complex(bias[:, 0], bias[:, 1])
+            if kind == "transposed":
+                w = w.reshape(n * c, o, 3, 3)
+                y = torch.nn.functional.conv_transpose2d(z, w, bias.flatten(), 2, 1, 1, n)
+                return joined(y, n)
+            each = z.chunk(n, 1) if kind != "split" else [z] * n
+            ys = [torch.nn.functional.conv2d(e, w[k], bias[k], stride=2, padding=1) for k, e in enumerate(each)]
+            return joined(sum(ys), 1) if kind == "sum" else joined(torch.cat(ys, 1), n)
+
+        x = normal(g, b, 2 * c * (1 if kind == "split" else n), 4, 4)
+        weights = {"real": normal(g, n, rows, columns, 3, 3), "imag": normal(g, n, rows, columns, 3, 3)}
+        run(out, name, forward, x=x, **weights, bias=normal(g, n, 2, o))
+    for i, (b, n, c, h, w) in enumerate([(5, 1, 1, 1, 1), (4, 2, 3, 2, 3), (35, 1, 2, 1, 2)]):
+        for relu in [False, True]:
+            for given in [False, True]:
+                g = seeded(1220 + i)
+                name = f"norm/b{b}n{n}c{c}-{h}x{w}{'-relu' if relu else ''}{'-given' if given else ''}"
+                cases.append({"name": name, "kind": "norm", "relu": relu, "given": given})
+                factor = normal(g, n * c, 2, 2)
+                # Real and imaginary parts that are correlated and of unlike size.
+                pairs = torch.einsum("kij,bkjhw->bkihw", factor, normal(g, b, n * c, 2, h, w)) + normal(g, n * c, 2)[None, :, :, None, None]
+                x = joined(torch.complex(pairs[:, :, 0], pairs[:, :, 1]), n).float().double()
+                other = (factor @ factor.mT + 0.1 * torch.eye(2, dtype=torch.float64)).float().double()
+                centre = normal(g, n * c, 2)
+
+                def forward(x, weight, bias):
+                    z = separate(x, n)
+                    v = torch.stack([z.real, z.imag], 2).movedim(0, -1).reshape(n * c, 2, -1)
+                    mean = v.mean(-1) if not given else centre
+                    v = v - mean[:, :, None]
+                    cov = v @ v.mT / v.shape[-1] if not given else other
+                    values, vectors = torch.linalg.eigh(cov + 1e-5 * torch.eye(2, dtype=torch.float64))
+                    white = vectors @ torch.diag_embed(values ** -0.5) @ vectors.mT @ v
+                    rr, ii, ri = weight.movedim(1, 0).reshape(3, -1)
+                    gain = torch.stack([rr, ri, ri, ii], 1).reshape(-1, 2, 2)
+                    y = gain @ white + bias.movedim(1, 2).reshape(-1, 2)[:, :, None]
+                    y = torch.relu(y) if relu else y
+                    y = y.reshape(n * c, 2, h, w, b).permute(4, 0, 1, 2, 3)
+                    return joined(torch.complex(y[:, :, 0], y[:, :, 1]), n)
+
+                out |= {f"{name}/mean": centre, f"{name}/covariance": other.reshape(-1, 4)[:, [0, 3, 1]]}
+                run(out, name, forward, x=x, weight=normal(g, n, 3, c), bias=normal(g, n, 2, c))
+    write("complex", out, cases=cases)
+
+
+for make in [conv, transpose, complex_layers, pool, norm, dense, loss, optim, schedule, sam, elementwise, average, fused, cascade, detect]:
+    if not sys.argv[1:] or make.__name__.removesuffix("_layers") in sys.argv[1:]:
         make()

@@ -4,8 +4,8 @@ use std::f64::consts::{FRAC_PI_2, PI, TAU};
 use std::sync::Arc;
 
 use pnn_core::device::{
-    Bounds, Control, ControlSpec, Controls, DeviationPort, Deviations, Drive, Passivity,
-    PhysicalLayer, PortShape,
+    Bounds, Control, ControlSpec, Controls, DeviationPort, Deviations, Drive, FieldOutput,
+    Passivity, PhysicalLayer, PortShape,
 };
 use pnn_core::ops::{self, Wiring};
 use pnn_core::{DType, Error, Result, Seed, Tensor};
@@ -13,6 +13,7 @@ use rand::distr::Distribution;
 use rand_distr::StandardUniform;
 
 use super::cell::{Basis, Cells, SplitterError, State, row};
+use super::field::Detection;
 use super::idle::Offsets;
 use super::layout::Layout;
 use super::neighbours::Neighbours;
@@ -42,19 +43,6 @@ pub const GAMMA_ERROR_VOLT: &str = "gamma_error_volt";
 /// Deviation ports of every mesh.
 const PORTS: usize = 7;
 
-/// What is read at the outputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Detection {
-    /// Powers `|E_k|^2`: (batch, ports).
-    Power,
-    /// Powers divided by their 2-norm over the ports: (batch, ports).
-    #[default]
-    NormalisedPower,
-    /// The fields themselves, by coherent detection: (batch, 2, ports), real and imaginary part.
-    Coherent,
-}
-
 /// A mesh of interferometers: `E = C_n ... C_2 C_1 diag(exp(i gamma)) x`, read by detectors.
 ///
 /// Column `C_k` couples pairs of ports by `M = diag(exp(i phi), 1) B(right) diag(exp(i theta/2), exp(-i
@@ -80,7 +68,7 @@ pub struct MziMesh {
     /// Phases at the inputs that make up for those of idle ports, in rad.
     gamma_offsets: Vec<f64>,
     loss_db: f64,
-    detection: Detection,
+    pub(super) detection: Detection,
     heaters: Option<PhaseHeaters>,
     controls: [Control; 3],
     ports: Vec<DeviationPort>,
@@ -458,28 +446,11 @@ impl PhysicalLayer for MziMesh {
     }
 
     fn forward(&self, x: &Tensor, controls: &Controls, deviations: &Deviations) -> Result<Tensor> {
-        let ports = self.wiring.ports();
-        let u = self.transfer(controls, &[deviations])?.reshape([2 * ports, ports])?;
-        let field = match *x.dims() {
-            [_, inputs] if inputs == ports => ops::linear(x, &u)?,
-            [batch, 2, inputs] if inputs == ports => {
-                let (re, im) = (u.narrow(0, 0, ports)?, u.narrow(0, ports, ports)?);
-                let of_re = Tensor::cat(&[&re, &im], 0)?;
-                let of_im = Tensor::cat(&[&im.affine(-1.0, 0.0)?, &re], 0)?;
-                let whole = Tensor::cat(&[&of_re, &of_im], 1)?;
-                ops::linear(&x.reshape([batch, 2 * ports])?, &whole)?
-            }
-            _ => {
-                let want = format!("(batch, {ports}) or (batch, 2, {ports})");
-                return Err(Error::shape("input of a mesh", x, want));
-            }
-        };
-        let field = field.reshape([x.dim(0)?, 2, ports])?;
-        match self.detection {
-            Detection::Power => ops::power(&field),
-            Detection::NormalisedPower => ops::normalised_power(&field),
-            Detection::Coherent => Ok(field),
-        }
+        self.detect(&self.field(x, controls, deviations)?)
+    }
+
+    fn field_output(&self) -> Option<&dyn FieldOutput> {
+        Some(self)
     }
 
     /// Converters set each phase within a turn, or each voltage up to the largest.

@@ -8,6 +8,7 @@
 mod activation;
 mod cell;
 mod decompose;
+mod field;
 mod grid;
 mod idle;
 mod layout;
@@ -19,11 +20,12 @@ mod svd;
 
 pub use activation::ElectroOptic;
 pub use cell::{Basis, SplitterError};
+pub use field::Detection;
 pub use layout::Layout;
 pub use mesh::{
-    Detection, EXCESS_LOSS_DB, GAMMA_ERROR_RAD, GAMMA_ERROR_VOLT, LEFT_SPLITTER_ERROR, MziMesh,
-    PHI_ERROR_RAD, PHI_ERROR_VOLT, PhaseHeaters, RIGHT_SPLITTER_ERROR, THERMAL_CROSSTALK,
-    THETA_ERROR_RAD, THETA_ERROR_VOLT,
+    EXCESS_LOSS_DB, GAMMA_ERROR_RAD, GAMMA_ERROR_VOLT, LEFT_SPLITTER_ERROR, MziMesh, PHI_ERROR_RAD,
+    PHI_ERROR_VOLT, PhaseHeaters, RIGHT_SPLITTER_ERROR, THERMAL_CROSSTALK, THETA_ERROR_RAD,
+    THETA_ERROR_VOLT,
 };
 pub use program::Programmed;
 pub use svd::{ATTENUATION_ERROR, SvdMesh};

@@ -9,7 +9,8 @@ use pnn_core::{DType, Error, Result, Seed, Tensor};
 use rand_distr::StandardUniform;
 
 use super::decompose::complex;
-use super::mesh::{Detection, MziMesh, within};
+use super::field::Detection;
+use super::mesh::{MziMesh, within};
 use super::program::{Programmed, distance, refuse};
 use super::singular::{Columns, Singular, adjoint, singular};
 

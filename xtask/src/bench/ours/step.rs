@@ -67,6 +67,7 @@ impl Steps {
             optimizer,
             lab: &mut Lab::new(),
             counters: &Counters::default(),
+            epoch: 0,
             seed: Seed::new(0),
             loss: CROSS_ENTROPY,
         };

@@ -4,11 +4,17 @@
 mod channels_last;
 mod direct;
 mod im2col;
+mod interleaved;
 mod kernels;
 mod product;
 mod scratch;
 mod tiles;
 mod winograd;
+
+pub use interleaved::{
+    conv_transpose2d, conv_transpose2d_interleaved, conv2d_interleaved, deinterleave, interleave,
+    lanes,
+};
 
 use rayon::prelude::*;
 
