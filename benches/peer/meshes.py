@@ -1,4 +1,4 @@
-"""Rectangular meshes of interferometers in PyTorch, column by column as in neurophox 0.1.0a4."""
+"""Rectangular meshes of interferometers in PyTorch: as neurophox 0.1.0a4 does them, and faster."""
 
 import math
 import time
@@ -13,6 +13,15 @@ WARM_UP = 3
 
 def polar(phase):
     return torch.polar(torch.ones_like(phase), phase)
+
+
+def pair(z):
+    return torch.stack([z.real, z.imag])
+
+
+def times(a, b):
+    """The product of complex numbers kept as pairs (2, ...)."""
+    return torch.stack([a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]])
 
 
 class Mesh:
@@ -55,8 +64,23 @@ class Mesh:
         x = x.roll(roll, -1)
         return x * stay + x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2) * cross
 
+    def as_neurophox(self, light, gamma, columns):
+        """Pairs of real tensors (2, batch, ports), whose ports are permuted by index."""
+        ports = torch.arange(self.ports)
+        swapped = ports.unflatten(0, (-1, 2)).flip(-1).flatten()
+        stay, cross = (pair(column).unsqueeze(2) for column in columns)
+        cross = cross[..., swapped]
+        x = times(torch.stack([light, torch.zeros_like(light)]), pair(polar(gamma)).unsqueeze(1))
+        for number in range(self.ports):
+            if self.roll(number):
+                x = x[..., ports.roll(self.roll(number))]
+            x = times(x, stay[:, number]) + times(x, cross[:, number])[..., swapped]
+        return x[..., ports.roll(self.roll(self.ports))]
+
     def powers(self, light, gamma, columns, product):
-        """The powers of what leaves the mesh; `product` of the light and its matrix, or None."""
+        """The powers of what leaves the mesh; `product` of the light and its matrix, or a way through it."""
+        if product == "neurophox":
+            return self.as_neurophox(light, gamma, columns).square().sum(0)
         if product == "real":
             matrix = self.through(torch.diag(polar(gamma)), columns)
             out = light @ torch.view_as_real(matrix).flatten(1)
@@ -74,7 +98,7 @@ class Passes:
     def __init__(self, workload, tensors, variant):
         settings = workload["network"]["mesh"]
         product = "real" if variant.endswith("real_product") else "complex"
-        self.product = product if settings["materialised"] else None
+        self.product = {"materialised": product, "neurophox": "neurophox"}.get(settings["peer"])
         self.mesh = Mesh(settings["ports"])
         initial = part(tensors, "initial/")
         self.parameters = {name: value.requires_grad_() for name, value in initial.items()}

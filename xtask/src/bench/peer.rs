@@ -8,7 +8,7 @@ use pnn_core::store;
 use serde_json::{Value, json};
 
 use super::agree::Numbers;
-use super::workload::{Network, Workload};
+use super::workload::{MeshPeer, Network, Workload};
 use crate::error::{Error, Result};
 
 /// How the peer can run a workload; the fastest counts, and the first is the judge of the others.
@@ -17,8 +17,11 @@ pub(super) fn variants(network: Network) -> &'static [&'static str] {
         Network::Lenet5 | Network::Resnet18 { .. } => {
             &["eager", "channels_last", "compile", "compile_channels_last"]
         }
-        Network::Mesh { materialised: false, .. } => &["eager", "compile"],
-        Network::Mesh { .. } => &["eager", "compile", "real_product", "compile_real_product"],
+        Network::Mesh { peer: MeshPeer::Neurophox, .. } => &["neurophox"],
+        Network::Mesh { peer: MeshPeer::Columns, .. } => &["eager", "compile"],
+        Network::Mesh { peer: MeshPeer::Materialised, .. } => {
+            &["eager", "compile", "real_product", "compile_real_product"]
+        }
     }
 }
 
