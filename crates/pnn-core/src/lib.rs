@@ -5,6 +5,8 @@ mod error;
 pub mod layers;
 pub mod loss;
 pub mod model;
+#[cfg(feature = "npy")]
+pub mod npy;
 pub mod ops;
 pub mod optim;
 pub mod params;

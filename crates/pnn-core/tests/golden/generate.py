@@ -555,6 +555,21 @@ def complex_layers():
     write("complex", out, cases=cases)
 
 
-for make in [conv, transpose, complex_layers, pool, norm, dense, loss, optim, schedule, sam, elementwise, average, fused, cascade, detect]:
+def npy():
+    """Arrays in NumPy's own files."""
+    folder = HERE / "npy"
+    folder.mkdir(exist_ok=True)
+    values = np.arange(24).reshape(2, 3, 4) / 4
+    both = values - 2j * values
+    arrays = {
+        "f8": values, "f4": values.astype(np.float32), "c16": both, "c8": both.astype(np.complex64),
+        "fortran": np.asfortranarray(values), "big-endian": values.astype(">f8"),
+        "scalar": np.float64(1.5), "i8": np.arange(3),
+    }
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+
+
+for make in [conv, transpose, complex_layers, pool, norm, dense, loss, optim, schedule, sam, elementwise, average, fused, cascade, detect, npy]:
     if not sys.argv[1:] or make.__name__.removesuffix("_layers") in sys.argv[1:]:
         make()
