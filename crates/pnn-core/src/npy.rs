@@ -1,5 +1,5 @@
-//! Arrays in NumPy's file format (`.npy`): how phases, errors and matrices come from Python and go
-//! back. Feature `npy`.
+//! Arrays in `NumPy`'s file format (`.npy`): how phases, errors and matrices come from Python, and
+//! settings go back. Feature `npy`.
 //!
 //! ```
 //! use pnn_core::{Tensor, npy};

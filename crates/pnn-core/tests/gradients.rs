@@ -99,6 +99,10 @@ fn detection() {
     let want = values(&powers).into_iter().map(|p| p / 1e-12).collect();
     let want = Tensor::from_vec(want, [2, 5]).unwrap();
     assert_close("dark", &ops::normalised_power(&dark).unwrap(), &want, 1e-12, 0.0);
+    let mut one_nan = values(&f64s(3, &[1, 2, 5]));
+    one_nan[4] = f64::NAN;
+    let one_nan = Tensor::from_vec(one_nan, [1, 2, 5]).unwrap();
+    assert!(values(&ops::normalised_power(&one_nan).unwrap()).iter().all(|p| p.is_nan()));
     let zeros = f64s(3, &[2, 2, 5]).zeros_like().unwrap();
     assert_eq!(values(&ops::normalised_power(&zeros).unwrap()), [0.0; 10]);
 }

@@ -1,4 +1,4 @@
-//! NumPy's files: what NumPy wrote is read, what is written is read back, damage is an error.
+//! Files of `NumPy`: what it wrote is read, what is written is read back, damage is an error.
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 fn device(inputs: usize, outputs: usize) -> SvdMesh {
     let input = MziMesh::published(inputs).unwrap();
     let output = MziMesh::new(Layout::Triangular, outputs).unwrap();
-    SvdMesh::new(input, output.with_basis(Basis::SingleMode))
+    SvdMesh::new(input, output.with_basis(Basis::SingleMode)).unwrap()
 }
 
 /// How far the device with the settings of a target is from it, relative to the largest element.
@@ -44,9 +44,9 @@ fn devices_conform() {
     let angle = mesh(Layout::Triangular, 4).with_splitter_error(SplitterError::Angle);
     let power = mesh(Layout::Rectangular, 4).with_detection(Detection::Power);
     for (device, real) in [
-        (SvdMesh::new(lossy(MziMesh::published(5).unwrap()), single), true),
-        (SvdMesh::new(angle, mesh(Layout::Rectangular, 5)), false),
-        (SvdMesh::new(mesh(Layout::Butterfly, 4), power), true),
+        (SvdMesh::new(lossy(MziMesh::published(5).unwrap()), single).unwrap(), true),
+        (SvdMesh::new(angle, mesh(Layout::Rectangular, 5)).unwrap(), false),
+        (SvdMesh::new(mesh(Layout::Butterfly, 4), power).unwrap(), true),
     ] {
         let inputs = device.input().wiring().ports();
         let x = if real {
@@ -162,7 +162,7 @@ fn settings_by_hand() {
     assert!((programmed.distance - 8.0 * 0.05 / 84f64.sqrt()).abs() < 1e-14);
     // A mesh's own loss is ignored, in the distance too.
     let lossy = MziMesh::new(Layout::Rectangular, 3).unwrap().with_loss_db(1.0).unwrap();
-    let lossy = SvdMesh::new(lossy.clone(), lossy);
+    let lossy = SvdMesh::new(lossy.clone(), lossy).unwrap();
     let target = normal(1, "target", 1.0, &[3, 3]);
     assert!(lossy.program(&target, &Deviations::none()).unwrap().distance < 1e-14);
 }
@@ -258,7 +258,7 @@ fn what_does_not_fit_is_named() {
     assert_eq!(error(&with(ATTENUATION_ERROR, -1.0)), want);
     assert!(error(&with("theta_error_rad", 0.0)).contains("no deviation port named"));
     let butterfly = |ports| MziMesh::new(Layout::Butterfly, ports).unwrap();
-    let other = SvdMesh::new(butterfly(3), butterfly(2)).decompose(&target).unwrap_err();
+    let other = SvdMesh::new(butterfly(3), butterfly(2)).unwrap().decompose(&target).unwrap_err();
     assert!(other.to_string().contains("not universal"), "{other}");
     let controls = device.init(&Seed::new(1), DType::F64).unwrap();
     let rest = controls.iter().filter(|(name, _)| *name != "output_phi");

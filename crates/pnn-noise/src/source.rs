@@ -78,7 +78,7 @@ pub enum Source {
         beyond: Beyond,
     },
     /// Rounding of the programmed settings by a digital-to-analog converter with `bits` bits over
-    /// its range ([`pnn_core::device::PhysicalLayer::drive`]); settings beyond it saturate. It is
+    /// its range ([`pnn_core::device::PhysicalLayer::drives`]); settings beyond it saturate. It is
     /// the rounding of the settings at the time of the draw.
     Quantisation {
         /// Resolution in bits, 1 to 24.

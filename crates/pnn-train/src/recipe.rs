@@ -295,7 +295,7 @@ impl Recipe {
     /// the recipe's chip, or the one given, disturbs.
     ///
     /// # Errors
-    /// If the chip cannot be drawn for the model.
+    /// If the chip cannot be drawn for the model, or training in situ has none.
     pub fn strategy(
         &self,
         model: &dyn Model,
@@ -312,13 +312,34 @@ impl Recipe {
                 (Box::new(Pruning { coefficient: coefficient * factor }), Lab::new())
             }
             StrategyRecipe::Pat { .. } => {
-                (Box::new(PhysicsAware), twins(model, &self.chip_in_loop(model, given, seed)?)?)
+                (Box::new(PhysicsAware), self.lab("pat", model, given, seed)?)
             }
             StrategyRecipe::Dat { settings, .. } => {
                 let strategy = DualAdaptive::new(*settings, model, seed)?;
-                (Box::new(strategy), twins(model, &self.chip_in_loop(model, given, seed)?)?)
+                (Box::new(strategy), self.lab("dat", model, given, seed)?)
             }
         })
+    }
+
+    /// Hardware for training in situ: without any it would be training in silico by another name.
+    fn lab(
+        &self,
+        strategy: &'static str,
+        model: &dyn Model,
+        given: &Chip,
+        seed: &Seed,
+    ) -> Result<Lab> {
+        let lab = twins(model, &self.chip_in_loop(model, given, seed)?)?;
+        if lab.is_empty() {
+            let layers = model.physical_layers();
+            return Err(Error::Missing {
+                strategy,
+                needs: "a chip in its loop (hardware, or the fixed chip of the profile)",
+                layer: layers.iter().map(|layer| layer.name()).collect::<Vec<_>>().join(", "),
+                what: "ideal".into(),
+            });
+        }
+        Ok(lab)
     }
 
     /// The chip that training has in its loop, and that its network is meant for: drawn as the

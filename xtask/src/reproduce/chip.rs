@@ -11,6 +11,7 @@ use pnn_devices::mzi::{
 use pnn_noise::NoiseModel;
 use pnn_train::MziLeNet5;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
@@ -40,21 +41,29 @@ pub(crate) fn mesh() -> Result<MziMesh> {
     Ok(MziMesh::published(PORTS)?)
 }
 
+/// The first digits of a file's SHA-256.
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl FixedChip {
-    /// The published chip if the reference has it, else one drawn with the same statistics.
+    /// The published chip if there is a reference, else one drawn with the same statistics.
     pub(crate) fn new(recipe: Option<&ChipRecipe>, reference: Option<&Path>) -> Result<Self> {
         let file = reference.map(|folder| folder.join("mzi/fabrication-errors.safetensors"));
         match (file, recipe) {
-            (Some(file), Some(_)) if file.exists() => {
-                Ok(Self { chip: Self::load(&file)?, name: "the published chip".into() })
+            (Some(file), Some(_)) => {
+                let bytes = std::fs::read(&file)
+                    .map_err(|source| Error::Io { path: file.clone(), source })?;
+                let name = format!("the published chip ({})", digest(&bytes));
+                Ok(Self { chip: Self::load(&file)?, name })
             }
-            (_, Some(recipe)) => {
+            (None, Some(recipe)) => {
                 let device = Arc::new(mesh()?);
                 let seed = Seed::new(recipe.seed).child("fixed chip");
                 let layer = Physical::new(MziLeNet5::MESH, device, None, &seed, DType::F32)?;
-                let name =
-                    serde_json::to_string(recipe).map_err(|e| Error::Usage(e.to_string()))?;
-                let name = format!("a chip drawn from {name}");
+                let noise = serde_json::to_string(&recipe.noise);
+                let noise = noise.map_err(|e| Error::Usage(e.to_string()))?.replace('"', "");
+                let name = format!("drawn from seed {} and {noise}", recipe.seed);
                 Ok(Self { chip: recipe.noise.draw(&[&layer], 1, &seed)?, name })
             }
             (_, None) => Ok(Self::default()),

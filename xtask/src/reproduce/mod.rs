@@ -45,7 +45,8 @@ pub(crate) struct Args {
     /// Folder of data sets [default: `PNN_DATA`, else data, else the embedded digits]
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Folder with the published weights (`mrr/*.safetensors`), shown beside ours
+    /// Folder with the published weights (`mrr/*.safetensors`), shown beside ours, and the published
+    /// mesh (`mzi/fabrication-errors.safetensors`), which training in situ then has in its loop
     #[arg(long)]
     reference: Option<PathBuf>,
     /// Continues what was cut off and keeps what is finished
@@ -125,7 +126,14 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
             return Err(Error::File { path, reason: "no folder of published weights".into() });
         }
     }
-    let fixed = Arc::new(FixedChip::new(profile.fixed_chip.as_ref(), args.reference.as_deref())?);
+    let meshes = share::wanted_methods(&experiments)
+        .iter()
+        .any(|key| profile.methods[key].recipe.train == pnn_train::Trained::Phases);
+    let recipe = profile.fixed_chip.as_ref().filter(|_| meshes);
+    let fixed = Arc::new(FixedChip::new(recipe, args.reference.as_deref())?);
+    if meshes {
+        eprintln!("fixed chip: {}", fixed.name);
+    }
     for method in profile.methods.values_mut() {
         method.fixed = Arc::clone(&fixed);
     }

@@ -70,10 +70,7 @@ impl Job {
     fn fingerprint(&self, data: &Data) -> Result<String> {
         let recipe =
             serde_json::to_string(&self.method.recipe).map_err(|e| Error::Usage(e.to_string()))?;
-        let chip = match self.method.recipe.train {
-            pnn_train::Trained::Phases => self.method.fixed.name.as_str(),
-            _ => "",
-        };
+        let chip = self.method.chip_name();
         Ok(fingerprint(&format!("{recipe}\n{}\n{}{chip}", data.name, self.seed)))
     }
 

@@ -101,7 +101,7 @@ pub(super) fn tune(
 /// Where what tuning a method found is kept.
 fn path(key: &str, method: &Method, tuning: &Data, out: &Path) -> Result<PathBuf> {
     let all = serde_json::to_string(method).map_err(|e| Error::Usage(e.to_string()))?;
-    let fingerprint = fingerprint(&format!("{all}\n{}", tuning.name));
+    let fingerprint = fingerprint(&format!("{all}\n{}{}", tuning.name, method.chip_name()));
     Ok(out.join("runs").join(format!("tuning-{key}-{fingerprint}.json")))
 }
 

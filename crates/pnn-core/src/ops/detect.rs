@@ -98,7 +98,11 @@ multiversion! {
 
     fn normalise[T: Real](powers: &mut [T], norms: &mut [f64], ports: usize) {
         for (powers, norm) in powers.chunks_exact_mut(ports).zip(norms) {
-            *norm = lane_sum(powers, powers, |a, b| a * b).sqrt().max(DARK);
+            *norm = lane_sum(powers, powers, |a, b| a * b).sqrt();
+            // Written so that NaN passes through.
+            if *norm < DARK {
+                *norm = DARK;
+            }
             let inverse = T::of(1.0 / *norm);
             powers.iter_mut().for_each(|p| *p *= inverse);
         }

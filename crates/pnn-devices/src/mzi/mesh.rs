@@ -215,7 +215,8 @@ impl MziMesh {
     }
 
     /// Trains the voltages of heaters instead of phases: the controls are then `theta_volt`,
-    /// `phi_volt` and `gamma_volt` in V, and errors of them have ports of their own.
+    /// `phi_volt` and `gamma_volt` in V, and errors of them have ports of their own. At 0 V a phase
+    /// does not answer to its voltage, and training leaves it there.
     ///
     /// # Errors
     /// If the heaters do not reach a whole turn.
@@ -243,6 +244,12 @@ impl MziMesh {
     pub fn with_detection(mut self, detection: Detection) -> Self {
         self.detection = detection;
         self
+    }
+
+    /// Whether it is set by the voltages of heaters.
+    #[must_use]
+    pub fn is_heated(&self) -> bool {
+        self.heaters.is_some()
     }
 
     /// Where its interferometers sit.
@@ -344,19 +351,27 @@ impl MziMesh {
         Ok([found[0], found[1], found[2]])
     }
 
+    /// What heaters make of phases: those within a turn, unless they are set by voltage.
+    fn warmth(&self, phase: &Tensor) -> Result<Tensor> {
+        if self.heaters.is_some() {
+            return Ok(phase.clone());
+        }
+        let turns = phase.elements::<f64>()?.iter().map(|v| -TAU * (v / TAU).floor()).collect();
+        phase + Tensor::from_vec(turns, phase.shape())?
+    }
+
     /// The interferometers and input phases of one chip, from those of the ideal one: theta, phi,
     /// gamma, loss and splitter error, (1, interferometers or ports) each.
     fn state(&self, ideal: &[Tensor; 5], chip: &Deviations) -> Result<(State, Tensor)> {
         chip.check(&self.ports)?;
         let [theta, phi, gamma, loss_db, even] = ideal;
         let heated = |phase: &Tensor| -> Result<Tensor> {
-            if !chip.is_active(THERMAL_CROSSTALK)? {
-                return Ok(phase.clone());
-            }
-            let leaking = self.neighbours.sum(phase)?;
             match chip.get(THERMAL_CROSSTALK) {
-                Some(part) => phase + (leaking * part.to_dtype(DType::F64)?)?,
-                None => Ok(phase.clone()),
+                Some(part) if chip.is_active(THERMAL_CROSSTALK)? => {
+                    let leaking = self.neighbours.sum(&self.warmth(phase)?)?;
+                    phase + (leaking * part.to_dtype(DType::F64)?)?
+                }
+                _ => Ok(phase.clone()),
             }
         };
         let any = (f64::NEG_INFINITY, f64::INFINITY, "finite");

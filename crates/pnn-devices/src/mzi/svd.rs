@@ -65,7 +65,7 @@ const PORTS: [[&str; 7]; 2] = [
 /// use pnn_core::{Deviations, PhysicalLayer, Tensor};
 /// use pnn_devices::mzi::{Layout, MziMesh, SvdMesh};
 /// let mesh = |ports| MziMesh::new(Layout::Rectangular, ports);
-/// let device = SvdMesh::new(mesh(3)?, mesh(2)?);
+/// let device = SvdMesh::new(mesh(3)?, mesh(2)?)?;
 /// let weights = Tensor::new(&[[1.0, -2.0, 0.5], [0.0, 3.0, 4.0]])?;
 /// let controls = device.decompose(&weights)?;
 /// let x = Tensor::new(&[[1.0, 1.0, 2.0]])?;
@@ -86,8 +86,15 @@ pub struct SvdMesh {
 impl SvdMesh {
     /// A device of these two meshes, with as many inputs and outputs as they have; their detectors
     /// are left out.
-    #[must_use]
-    pub fn new(input: MziMesh, output: MziMesh) -> Self {
+    ///
+    /// # Errors
+    /// If a mesh is set by voltage.
+    pub fn new(input: MziMesh, output: MziMesh) -> Result<Self> {
+        if [&input, &output].iter().any(|mesh| mesh.is_heated()) {
+            let device = "a device of two meshes".to_owned();
+            let capability = "meshes that are set by voltage".to_owned();
+            return Err(Error::Unsupported { device, capability });
+        }
         let [input, output] = [input, output].map(|mesh| mesh.with_detection(Detection::Coherent));
         let (mut controls, mut ports) = (Vec::new(), Vec::new());
         for (mesh, (names, port_names)) in
@@ -109,7 +116,7 @@ impl SvdMesh {
         controls.push(control("scale", f64::INFINITY, vec![]));
         let shape = PortShape::Fixed(vec![rank]);
         ports.push(DeviationPort { name: ATTENUATION_ERROR, unit: "1", shape });
-        Self { input, output, controls, ports }
+        Ok(Self { input, output, controls, ports })
     }
 
     /// The mesh that light meets first.
@@ -165,7 +172,7 @@ impl SvdMesh {
         let (controls, unreachable) = self.realise(target, chip)?;
         let [input, output] =
             [&self.input, &self.output].map(|mesh| mesh.clone().with_loss_db(0.0));
-        let reached = Self::new(input?, output?).matrix(&controls, chip)?;
+        let reached = Self::new(input?, output?)?.matrix(&controls, chip)?;
         let whole = self.with_imaginary_part(target)?;
         Ok(Programmed { controls, unreachable, distance: distance(&reached, &whole)? })
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pnn_eval::BatchNormMode;
 use pnn_noise::NoiseModel;
-use pnn_train::Recipe;
+use pnn_train::{Recipe, Trained};
 use serde::{Deserialize, Serialize};
 
 use super::Analysis;
@@ -56,6 +56,16 @@ pub(crate) struct Method {
     /// The fixed chip of the profile.
     #[serde(skip)]
     pub(crate) fixed: Arc<FixedChip>,
+}
+
+impl Method {
+    /// The fixed chip, if it may be in the loop of the method: a part of what its results depend on.
+    pub(crate) fn chip_name(&self) -> &str {
+        match self.recipe.train {
+            Trained::Phases => &self.fixed.name,
+            Trained::Weights | Trained::Detunings | Trained::Currents => "",
+        }
+    }
 }
 
 /// The chips on which the settings of a method are compared.
