@@ -105,14 +105,17 @@ fn verdicts(
     context: &Context<'_>,
 ) -> Result<Vec<Case>> {
     let images = context.images(view)?.len() as u64;
-    let accuracies = |key: &str| rows.iter().find(|row| row.key == key).map(|row| &row.fixed[..]);
+    let accuracies = |key: &str| {
+        let row = rows.iter().find(|row| row.key == key)?;
+        Some(row.fixed.iter().map(|percent| vec![*percent]).collect::<Vec<_>>())
+    };
     let contests = spec.contests.iter().filter(|contest| context.runs(contest));
     contests
         .map(|contest| {
             let (better, worse) = (&contest.better, &contest.worse);
             super::judged::contest(
-                (&context.label(better), accuracies(better)),
-                (&context.label(worse), accuracies(worse)),
+                (&context.label(better), accuracies(better).as_deref()),
+                (&context.label(worse), accuracies(worse).as_deref()),
                 &view.name,
                 images,
             )

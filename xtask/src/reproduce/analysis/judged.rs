@@ -2,7 +2,7 @@
 
 use pnn_eval::{Cell, Column, Table, Verdict};
 
-use super::compare::{difference, over_seeds, percent, points};
+use super::compare::{chips_difference, over_chips, percent, points};
 use crate::error::Result;
 
 /// A case in which a claim was tested.
@@ -80,11 +80,11 @@ impl Judged {
     }
 }
 
-/// The case that one method is more accurate than another: accuracies in percent by seed, none of
-/// a method that was left out.
+/// The case that one method is more accurate than another: accuracies in percent by seed and chip,
+/// none of a method that was left out.
 pub(super) fn contest(
-    (better, above): (&str, Option<&[f64]>),
-    (worse, below): (&str, Option<&[f64]>),
+    (better, above): (&str, Option<&[Vec<f64>]>),
+    (worse, below): (&str, Option<&[Vec<f64>]>),
     place: &str,
     images: u64,
 ) -> Result<Case> {
@@ -93,7 +93,7 @@ pub(super) fn contest(
         let words = "one of the two was left out".to_owned();
         return Ok(Case { place, verdict: Verdict::NotTested, words });
     };
-    let apart = difference(above, below, images)?;
+    let apart = chips_difference(above, below, images)?;
     let verdict = if apart.low > 0.0 {
         Verdict::Holds
     } else if apart.high <= 0.0 {
@@ -101,7 +101,7 @@ pub(super) fn contest(
     } else {
         Verdict::Undecided
     };
-    let (above, below) = (over_seeds(above, images)?, over_seeds(below, images)?);
+    let (above, below) = (over_chips(above, images)?, over_chips(below, images)?);
     let words =
         format!("{} against {}, {} apart", percent(&above), percent(&below), points(&apart));
     Ok(Case { place, verdict, words })
@@ -113,17 +113,21 @@ mod tests {
 
     #[test]
     fn a_contest_is_decided_by_the_interval_of_differences() {
-        let verdict = |above: Option<&[f64]>, below: Option<&[f64]>| {
+        let verdict = |above: Option<&[Vec<f64>]>, below: Option<&[Vec<f64>]>| {
             contest(("a", above), ("b", below), "here", 1000).unwrap().verdict
         };
-        let (low, high) = ([80.0, 60.0, 70.0], [81.0, 61.1, 70.9]);
+        let seeds = |values: &[f64]| values.iter().map(|v| vec![*v]).collect::<Vec<_>>();
+        let (low, high) = (seeds(&[80.0, 60.0, 70.0]), seeds(&[81.0, 61.1, 70.9]));
         assert_eq!(verdict(Some(&high), Some(&low)), Verdict::Holds);
         assert_eq!(verdict(Some(&low), Some(&high)), Verdict::DoesNotHold);
-        assert_eq!(verdict(Some(&[80.0, 61.0, 69.0]), Some(&low)), Verdict::Undecided);
+        let mixed = seeds(&[80.0, 61.0, 69.0]);
+        assert_eq!(verdict(Some(&mixed), Some(&low)), Verdict::Undecided);
         assert_eq!(verdict(None, Some(&low)), Verdict::NotTested);
-        // One seed: by its images.
-        assert_eq!(verdict(Some(&[90.0]), Some(&[80.0])), Verdict::Holds);
-        assert_eq!(verdict(Some(&[81.0]), Some(&[80.0])), Verdict::Undecided);
+        // One seed: by its images, and by its chips where there are several.
+        assert_eq!(verdict(Some(&seeds(&[90.0])), Some(&seeds(&[80.0]))), Verdict::Holds);
+        assert_eq!(verdict(Some(&seeds(&[81.0])), Some(&seeds(&[80.0]))), Verdict::Undecided);
+        let (good, bad) = (vec![vec![99.0, 60.0, 99.0]], vec![vec![80.0, 79.0, 60.0]]);
+        assert_eq!(verdict(Some(&good), Some(&bad)), Verdict::Undecided);
     }
 
     #[test]

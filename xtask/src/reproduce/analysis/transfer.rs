@@ -4,10 +4,12 @@
 use pnn_core::{Chip, Seed};
 use pnn_eval::interval::wilson;
 use pnn_eval::plot::{Axis, Heatmap, LineSeries, heatmap, line_chart};
-use pnn_eval::{Cell, Column, Svg, Table, Verdict};
+use pnn_eval::{Cell, Column, Interval, Svg, Table, Verdict};
 use pnn_noise::{Noise, NoiseModel, Source};
 
-use super::compare::{about_intervals, difference, means, over_chips, percent, points};
+use super::compare::{
+    about_intervals, chips_difference, difference, means, over_chips, percent, points,
+};
 use super::judged::{Case, Judged, contest};
 use super::{Context, Findings};
 use crate::error::{Error, Result};
@@ -218,6 +220,15 @@ fn whole(spec: &Transfer, view: &View, row: &Row, images: u64) -> Result<Table> 
     Ok(table)
 }
 
+/// What is lost from the fixed chip to others.
+fn lost(row: &Row, cell: &[Vec<f64>], images: u64) -> Result<Interval> {
+    match (cell, &row.fixed[..]) {
+        // One training: how much it would lose on other chips.
+        ([chips], [fixed]) => chips_difference(&[vec![*fixed; chips.len()]], cell, images),
+        _ => difference(&row.fixed, &means(cell), images),
+    }
+}
+
 /// Whether the method keeps its accuracy on fresh chips, and the contests there.
 fn verdicts(
     spec: &Transfer,
@@ -229,8 +240,7 @@ fn verdicts(
     let find = |key: &str| rows.iter().find(|row| row.key == key);
     let mut cases = Vec::new();
     if let Some(row) = find(&spec.method) {
-        let there = means(judged_cell(spec, row));
-        let lost = difference(&row.fixed, &there, images)?;
+        let lost = lost(row, judged_cell(spec, row), images)?;
         let verdict = if 100.0 * lost.high <= spec.keeps_within {
             Verdict::Holds
         } else if 100.0 * lost.low > spec.keeps_within {
@@ -248,11 +258,11 @@ fn verdicts(
         cases.push(Case { place, verdict, words });
     }
     for pair in spec.contests.iter().filter(|contest| context.runs(contest)) {
-        let of = |key: &str| find(key).map(|row| means(judged_cell(spec, row)));
+        let of = |key: &str| find(key).map(|row| judged_cell(spec, row));
         let (better, worse) = (of(&pair.better), of(&pair.worse));
         cases.push(contest(
-            (&context.label(&pair.better), better.as_deref()),
-            (&context.label(&pair.worse), worse.as_deref()),
+            (&context.label(&pair.better), better),
+            (&context.label(&pair.worse), worse),
             &format!("fresh chips, {}", view.name),
             images,
         )?);
