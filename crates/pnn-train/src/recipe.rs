@@ -187,9 +187,20 @@ impl TryFrom<RawRecipe> for Recipe {
             }
             StrategyRecipe::Bp => {}
         }
+        let mesh = raw.train == Trained::Phases;
+        match &raw.strategy {
+            StrategyRecipe::Pruning { coefficient, .. } if mesh => {
+                let allowed = "only for rings: a mesh has no weights of its own";
+                range("pruning coefficient", *coefficient, false, allowed)?;
+            }
+            StrategyRecipe::Dat { settings, .. } if !mesh => {
+                let allowed = "only for train = \"phases\": rings show no field";
+                range("networks of dat", settings.networks as f64, false, allowed)?;
+            }
+            _ => {}
+        }
         if let Some(limit) = raw.weight_limit {
             range("weight_limit", limit, limit > 0.0 && limit.is_finite(), "(0, infinity)")?;
-            let mesh = raw.train == Trained::Phases;
             range("weight_limit", limit, mesh, "only for train = \"phases\"")?;
         }
         if let StrategyRecipe::Dat { settings, .. } = &raw.strategy {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use pnn_eval::BatchNormMode;
-use pnn_train::LeNet5;
+use pnn_train::{LeNet5, Trained};
 
 use super::{
     Analysis, Contest, Deployment, Drift, Experiment, Gap, Histogram, Knowledge, Plan, Profile,
-    Sensitivity, Transfer, View,
+    Sensitivity, Transfer, TunedOn, View,
 };
 use crate::reproduce::data::Data;
 
@@ -52,6 +52,12 @@ impl Profile {
                 let given = method.tune.len();
                 return Err(format!(
                     "methods.{key}.tune has {given} settings, at least 5 are needed"
+                ));
+            }
+            let meshes = method.recipe.train == Trained::Phases;
+            if meshes && !method.tune.is_empty() && method.tuned_on == TunedOn::Drift {
+                return Err(format!(
+                    "methods.{key}.tuned_on: the drift of rings is nothing to tune phases on; name clean or noise"
                 ));
             }
             for settings in &method.tune {

@@ -128,6 +128,35 @@ fn unknown_keys_wrong_types_and_impossible_values_name_file_line_and_range() {
 }
 
 #[test]
+fn methods_refuse_what_their_device_cannot() {
+    let text = std::fs::read_to_string(default_folder().join("profiles/controlled.toml")).unwrap();
+    let at = text.find("[methods.mzi-bp]").unwrap();
+    let (rings, meshes) = text.split_at(at);
+    let check = |meshes: &str| {
+        let path = Path::new("controlled.toml");
+        let profile = parse::<Profile>(path, &format!("{rings}{meshes}"));
+        profile.map_err(|e| e.to_string()).and_then(|profile| profile.check())
+    };
+    check(meshes).unwrap();
+    let tuned_on = meshes.lines().find(|line| line.starts_with("tuned_on")).unwrap();
+    let strategy = "strategy = \"bp\"";
+    for (from, to, says) in [
+        (tuned_on, "", "nothing to tune phases on"),
+        (strategy, "strategy = { pruning = { coefficient = 0.01 } }", "only for rings"),
+        ("train = \"phases\"", "train = \"weights\"\nweight_limit = 1.0", "only for train"),
+        (
+            "train = \"phases\"\nstrategy = { dat",
+            "train = \"weights\"\nstrategy = { dat",
+            "rings show no field",
+        ),
+    ] {
+        assert!(meshes.contains(from), "{from}");
+        let error = check(&meshes.replacen(from, to, 1)).unwrap_err();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
 fn experiments_refuse_what_does_not_fit_together() {
     let path = Path::new("fig2j.toml");
     let good = std::fs::read_to_string(default_folder().join("fig2j.toml")).unwrap();
