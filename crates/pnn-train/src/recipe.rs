@@ -188,16 +188,9 @@ impl TryFrom<RawRecipe> for Recipe {
             StrategyRecipe::Bp => {}
         }
         let mesh = raw.train == Trained::Phases;
-        match &raw.strategy {
-            StrategyRecipe::Pruning { coefficient, .. } if mesh => {
-                let allowed = "only for rings: a mesh has no weights of its own";
-                range("pruning coefficient", *coefficient, false, allowed)?;
-            }
-            StrategyRecipe::Dat { settings, .. } if !mesh => {
-                let allowed = "only for train = \"phases\": rings show no field";
-                range("networks of dat", settings.networks as f64, false, allowed)?;
-            }
-            _ => {}
+        if let StrategyRecipe::Pruning { coefficient, .. } = &raw.strategy {
+            let allowed = "only for rings: a mesh has no weights of its own";
+            range("pruning coefficient", *coefficient, !mesh, allowed)?;
         }
         if let Some(limit) = raw.weight_limit {
             range("weight_limit", limit, limit > 0.0 && limit.is_finite(), "(0, infinity)")?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pnn_eval::BatchNormMode;
-use pnn_train::{LeNet5, Trained};
+use pnn_train::{LeNet5, StrategyRecipe, Trained};
 
 use super::{
     Analysis, Contest, Deployment, Drift, Experiment, Gap, Histogram, Knowledge, Plan, Profile,
@@ -58,6 +58,11 @@ impl Profile {
             if meshes && !method.tune.is_empty() && method.tuned_on == TunedOn::Drift {
                 return Err(format!(
                     "methods.{key}.tuned_on: the drift of rings is nothing to tune phases on; name clean or noise"
+                ));
+            }
+            if !meshes && matches!(method.recipe.strategy, StrategyRecipe::Dat { .. }) {
+                return Err(format!(
+                    "methods.{key}: dat is for train = \"phases\"; rings show no field"
                 ));
             }
             for settings in &method.tune {
