@@ -107,6 +107,19 @@ impl Controls {
             .ok_or_else(|| Error::unknown("control", name, self.0.keys().map(String::as_str)))
     }
 
+    /// The settings of a control, if they have its shape.
+    ///
+    /// # Errors
+    /// If they are missing or have another shape.
+    pub fn of(&self, control: &Control) -> Result<&Tensor> {
+        let setting = self.get(control.name)?;
+        if setting.dims() == control.shape.as_slice() {
+            Ok(setting)
+        } else {
+            Err(Error::shape(control.name, setting, format!("{:?}", control.shape)))
+        }
+    }
+
     /// Names and settings, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))

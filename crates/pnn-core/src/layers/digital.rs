@@ -5,7 +5,7 @@ use crate::device::{
     Bounds, Control, ControlSpec, Controls, DeviationPort, Deviations, PhysicalLayer,
 };
 use crate::ops::{self, ConvGeometry};
-use crate::{DType, Error, Result, Seed, Tensor};
+use crate::{DType, Result, Seed, Tensor};
 
 /// Uniform in `+-1/sqrt(fan_in)`: PyTorch's default for the weights and biases of linear and
 /// convolution layers (He et al., 2015, with a = sqrt 5).
@@ -103,12 +103,7 @@ impl Digital {
     }
 
     fn weight<'a>(&self, controls: &'a Controls) -> Result<&'a Tensor> {
-        let (weight, shape) = (controls.get("weight")?, &self.controls[0].shape);
-        if weight.dims() == shape.as_slice() {
-            Ok(weight)
-        } else {
-            Err(Error::shape("weight", weight, format!("{shape:?}")))
-        }
+        controls.of(&self.controls[0])
     }
 }
 

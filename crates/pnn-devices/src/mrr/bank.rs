@@ -194,13 +194,7 @@ impl<F: TransferFunction> MrrBank<F> {
 
     /// The control, if it has the right shape.
     fn setting<'a>(&self, controls: &'a Controls) -> Result<&'a Tensor> {
-        let Control { name, shape, .. } = &self.controls[0];
-        let setting = controls.get(name)?;
-        if setting.dims() == shape.as_slice() {
-            return Ok(setting);
-        }
-        let (what, got) = ((*name).to_owned(), setting.dims().to_vec());
-        Err(pnn_core::Error::Shape { what, got, want: format!("{shape:?}") }.into())
+        Ok(controls.of(&self.controls[0])?)
     }
 
     /// The weights of the bank, deviations included.

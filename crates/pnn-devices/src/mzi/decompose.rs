@@ -7,7 +7,8 @@ use pnn_core::{DType, Error, Result, Tensor};
 
 use super::cell::Matrix;
 use super::layout::Layout;
-use super::mesh::{MziMesh, within};
+use super::mesh::MziMesh;
+use super::phase::within;
 
 /// Largest element of `U U^H - 1` that a matrix may have and be called unitary.
 const UNITARY: f64 = 1e-8;

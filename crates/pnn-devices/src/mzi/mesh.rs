@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pnn_core::device::{
     Bounds, Control, ControlSpec, Controls, DeviationPort, Deviations, Drive, FieldOutput,
-    Passivity, PhysicalLayer, PortShape,
+    Passivity, PhysicalLayer,
 };
 use pnn_core::ops::{self, Wiring};
 use pnn_core::{DType, Error, Result, Seed, Tensor};
@@ -14,34 +14,16 @@ use rand_distr::StandardUniform;
 
 use super::cell::{Basis, Cells, SplitterError, State, row};
 use super::field::Detection;
+use super::heaters::PhaseHeaters;
 use super::idle::Offsets;
 use super::layout::Layout;
 use super::neighbours::Neighbours;
-
-/// Deviation port: error of the internal phases in rad (interferometers).
-pub const THETA_ERROR_RAD: &str = "theta_error_rad";
-/// Deviation port: error of the external phases in rad (interferometers).
-pub const PHI_ERROR_RAD: &str = "phi_error_rad";
-/// Deviation port: error of the input phases in rad (ports).
-pub const GAMMA_ERROR_RAD: &str = "gamma_error_rad";
-/// Deviation port: error of the splitter that light meets first ([`SplitterError`]).
-pub const LEFT_SPLITTER_ERROR: &str = "left_splitter_error";
-/// Deviation port: error of the second splitter ([`SplitterError`]).
-pub const RIGHT_SPLITTER_ERROR: &str = "right_splitter_error";
-/// Deviation port: insertion loss in dB beyond the mesh's own (interferometers).
-pub const EXCESS_LOSS_DB: &str = "excess_loss_db";
-/// Deviation port: the part of a heater's phase that each of its neighbours in the column gets.
-pub const THERMAL_CROSSTALK: &str = "thermal_crosstalk";
-
-/// Deviation port of meshes that are set by voltage: error of the voltages of theta in V.
-pub const THETA_ERROR_VOLT: &str = "theta_error_volt";
-/// Deviation port of meshes that are set by voltage: error of the voltages of phi in V.
-pub const PHI_ERROR_VOLT: &str = "phi_error_volt";
-/// Deviation port of meshes that are set by voltage: error of the voltages of gamma in V.
-pub const GAMMA_ERROR_VOLT: &str = "gamma_error_volt";
-
-/// Deviation ports of every mesh.
-const PORTS: usize = 7;
+use super::phase::{phasors, within};
+use super::ports::{
+    EXCESS_LOSS_DB, GAMMA_ERROR_RAD, GAMMA_ERROR_VOLT, LEFT_SPLITTER_ERROR, PHI_ERROR_RAD,
+    PHI_ERROR_VOLT, RIGHT_SPLITTER_ERROR, THERMAL_CROSSTALK, THETA_ERROR_RAD, THETA_ERROR_VOLT,
+    deviation_ports,
+};
 
 /// A mesh of interferometers: `E = C_n ... C_2 C_1 diag(exp(i gamma)) x`, read by detectors.
 ///
@@ -74,34 +56,6 @@ pub struct MziMesh {
     ports: Vec<DeviationPort>,
 }
 
-/// Heaters that are set by voltage: a phase of `rad_per_volt2 V^2`.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct PhaseHeaters {
-    /// Phase in rad for each V^2.
-    pub rad_per_volt2: f64,
-    /// The largest voltage in V.
-    pub max_volt: f64,
-}
-
-impl PhaseHeaters {
-    fn check(&self) -> Result<()> {
-        let Self { rad_per_volt2, max_volt } = *self;
-        let range = |what: &str, value, allowed| {
-            Err(Error::Range { what: what.to_owned(), value, allowed })
-        };
-        if !(rad_per_volt2 > 0.0 && rad_per_volt2.is_finite()) {
-            return range("rad_per_volt2 of the heaters", rad_per_volt2, "(0, infinity)");
-        }
-        let reach = rad_per_volt2 * max_volt * max_volt;
-        // Whole turns take rounding.
-        if !(max_volt > 0.0 && (TAU * (1.0 - 1e-12)..f64::INFINITY).contains(&reach)) {
-            let what = "phase in rad that the heaters reach at max_volt";
-            return range(what, reach, "[2 pi, infinity)");
-        }
-        Ok(())
-    }
-}
-
 impl MziMesh {
     /// An ideal mesh without loss, in the Bloch basis, whose outputs are normalised powers.
     ///
@@ -116,7 +70,6 @@ impl MziMesh {
             let (unit, bounds) = ("rad", Bounds::UNBOUNDED);
             Control { name, unit, bounds, shape: vec![size] }
         };
-        let port = |name, unit, dims| DeviationPort { name, unit, shape: PortShape::Fixed(dims) };
         Ok(Self {
             layout,
             cells: Cells {
@@ -130,15 +83,7 @@ impl MziMesh {
             detection: Detection::NormalisedPower,
             controls: [control("theta", count), control("phi", count), control("gamma", ports)],
             heaters: None,
-            ports: vec![
-                port(THETA_ERROR_RAD, "rad", vec![count]),
-                port(PHI_ERROR_RAD, "rad", vec![count]),
-                port(GAMMA_ERROR_RAD, "rad", vec![ports]),
-                port(LEFT_SPLITTER_ERROR, "1", vec![count]),
-                port(RIGHT_SPLITTER_ERROR, "1", vec![count]),
-                port(EXCESS_LOSS_DB, "dB", vec![count]),
-                port(THERMAL_CROSSTALK, "1", vec![]),
-            ],
+            ports: deviation_ports(&wiring, SplitterError::Ratio, false),
             wiring,
         })
     }
@@ -180,11 +125,7 @@ impl MziMesh {
     #[must_use]
     pub fn with_splitter_error(mut self, splitter: SplitterError) -> Self {
         self.cells.splitter = splitter;
-        let unit = match splitter {
-            SplitterError::Ratio => "1",
-            SplitterError::Angle => "rad",
-        };
-        (self.ports[3].unit, self.ports[4].unit) = (unit, unit);
+        self.ports = deviation_ports(&self.wiring, splitter, self.is_heated());
         self
     }
 
@@ -222,19 +163,13 @@ impl MziMesh {
     /// If the heaters do not reach a whole turn.
     pub fn with_heaters(mut self, heaters: PhaseHeaters) -> Result<Self> {
         heaters.check()?;
-        let names = [
-            ("theta_volt", THETA_ERROR_VOLT),
-            ("phi_volt", PHI_ERROR_VOLT),
-            ("gamma_volt", GAMMA_ERROR_VOLT),
-        ];
         let bounds = Bounds { low: 0.0, high: heaters.max_volt };
-        self.ports.truncate(PORTS);
-        for (control, (name, port)) in self.controls.iter_mut().zip(names) {
-            let shape = control.shape.clone();
-            *control = Control { name, unit: "V", bounds, shape: shape.clone() };
-            let shape = PortShape::Fixed(shape);
-            self.ports.push(DeviationPort { name: port, unit: "V", shape });
+        for (control, name) in
+            self.controls.iter_mut().zip(["theta_volt", "phi_volt", "gamma_volt"])
+        {
+            (control.name, control.unit, control.bounds) = (name, "V", bounds);
         }
+        self.ports = deviation_ports(&self.wiring, self.cells.splitter, true);
         self.heaters = Some(heaters);
         Ok(self)
     }
@@ -325,12 +260,7 @@ impl MziMesh {
     pub(super) fn controls_of(&self, phases: [Tensor; 3], dtype: DType) -> Result<Controls> {
         let setting = |(control, phase): (&Control, Tensor)| {
             let setting = match self.heaters {
-                Some(PhaseHeaters { rad_per_volt2, max_volt }) => {
-                    let reach = (-f64::MIN_POSITIVE, f64::INFINITY, "[0, infinity): heaters");
-                    let what = format!("phase in rad of {}", control.name);
-                    let phase = within(&what, phase, reach)?;
-                    (phase / rad_per_volt2)?.sqrt()?.clamp(0.0, max_volt)?
-                }
+                Some(heaters) => heaters.volts(control.name, phase)?,
                 None => phase,
             };
             Ok((control.name.to_owned(), setting.to_dtype(dtype)?))
@@ -340,15 +270,8 @@ impl MziMesh {
 
     /// The controls, if they have the right shapes.
     fn settings<'a>(&self, controls: &'a Controls) -> Result<[&'a Tensor; 3]> {
-        let mut found = Vec::with_capacity(3);
-        for Control { name, shape, .. } in &self.controls {
-            let setting = controls.get(name)?;
-            if setting.dims() != shape.as_slice() {
-                return Err(Error::shape(name, setting, format!("{shape:?}")));
-            }
-            found.push(setting);
-        }
-        Ok([found[0], found[1], found[2]])
+        let [theta, phi, gamma] = &self.controls;
+        Ok([controls.of(theta)?, controls.of(phi)?, controls.of(gamma)?])
     }
 
     /// What heaters make of phases: those within a turn, unless they are set by voltage.
@@ -379,21 +302,18 @@ impl MziMesh {
             SplitterError::Ratio => (-1.0, 1.0, "(-1, 1)"),
             SplitterError::Angle => (-FRAC_PI_2, FRAC_PI_2, "(-pi/2, pi/2)"),
         };
-        let one = |what: &str, value: Tensor, range| within(what, value, range);
         let phase = |setting: &Tensor, port: &str| match self.heaters {
-            Some(PhaseHeaters { rad_per_volt2, .. }) => {
-                chip.shift(port, setting)?.sqr()?.affine(rad_per_volt2, 0.0)
-            }
+            Some(heaters) => heaters.phases(&chip.shift(port, setting)?),
             None => Ok(setting.clone()),
         };
         let (theta, phi) = (phase(theta, THETA_ERROR_VOLT)?, phase(phi, PHI_ERROR_VOLT)?);
         let gamma = phase(gamma, GAMMA_ERROR_VOLT)?;
         let state = State {
-            theta: one("theta", chip.shift(THETA_ERROR_RAD, &heated(&theta)?)?, any)?,
-            phi: one("phi", chip.shift(PHI_ERROR_RAD, &heated(&phi)?)?, any)?,
-            left: one(LEFT_SPLITTER_ERROR, chip.shift(LEFT_SPLITTER_ERROR, even)?, split)?,
-            right: one(RIGHT_SPLITTER_ERROR, chip.shift(RIGHT_SPLITTER_ERROR, even)?, split)?,
-            loss_db: one(
+            theta: within("theta", chip.shift(THETA_ERROR_RAD, &heated(&theta)?)?, any)?,
+            phi: within("phi", chip.shift(PHI_ERROR_RAD, &heated(&phi)?)?, any)?,
+            left: within(LEFT_SPLITTER_ERROR, chip.shift(LEFT_SPLITTER_ERROR, even)?, split)?,
+            right: within(RIGHT_SPLITTER_ERROR, chip.shift(RIGHT_SPLITTER_ERROR, even)?, split)?,
+            loss_db: within(
                 "insertion loss in dB",
                 chip.shift(EXCESS_LOSS_DB, loss_db)?,
                 (-f64::MIN_POSITIVE, f64::INFINITY, "[0, infinity)"),
@@ -401,36 +321,8 @@ impl MziMesh {
         };
         let offsets = Tensor::from_slice(&self.gamma_offsets, (1, self.gamma_offsets.len()))?;
         let gamma = (chip.shift(GAMMA_ERROR_RAD, &gamma)? + offsets)?;
-        Ok((state, one("gamma", gamma, any)?))
+        Ok((state, within("gamma", gamma, any)?))
     }
-}
-
-/// The values, if all lie between two limits, which are out.
-pub(super) fn within(
-    what: &str,
-    values: Tensor,
-    (low, high, allowed): (f64, f64, &'static str),
-) -> Result<Tensor> {
-    let outside = |v: &f64| !(low < *v && *v < high);
-    if let Some(place) = values.elements::<f64>()?.iter().position(outside) {
-        let value = values.elements::<f64>()?[place];
-        return Err(Error::Range { what: format!("{what} (number {place})"), value, allowed });
-    }
-    Ok(values)
-}
-
-/// `exp(i gamma)`: (chips, ports) to (chips, ports, 2).
-fn phasors(gamma: &Tensor) -> Result<Tensor> {
-    let shape = [gamma.dim(0)?, gamma.dim(1)?, 2];
-    let values = gamma.elements::<f64>()?.iter().flat_map(|phase| [phase.cos(), phase.sin()]);
-    let phasors = Tensor::from_vec(values.collect::<Vec<_>>(), shape)?;
-    let (saved, of) = (phasors.clone(), gamma.shape().clone());
-    Ok(phasors.with_gradient(&[gamma], move |gradient| {
-        let pairs = gradient.elements::<f64>()?.as_chunks::<2>().0.iter();
-        let pairs = pairs.zip(saved.elements::<f64>()?.as_chunks::<2>().0);
-        let found = pairs.map(|([gre, gim], [cos, sin])| gim * cos - gre * sin).collect();
-        Ok(vec![Some(Tensor::from_vec(found, of.clone())?)])
-    }))
 }
 
 impl PhysicalLayer for MziMesh {

@@ -10,10 +10,13 @@ mod cell;
 mod decompose;
 mod field;
 mod grid;
+mod heaters;
 mod idle;
 mod layout;
 mod mesh;
 mod neighbours;
+mod phase;
+mod ports;
 mod program;
 mod singular;
 mod svd;
@@ -21,11 +24,12 @@ mod svd;
 pub use activation::ElectroOptic;
 pub use cell::{Basis, SplitterError};
 pub use field::Detection;
+pub use heaters::PhaseHeaters;
 pub use layout::Layout;
-pub use mesh::{
-    EXCESS_LOSS_DB, GAMMA_ERROR_RAD, GAMMA_ERROR_VOLT, LEFT_SPLITTER_ERROR, MziMesh, PHI_ERROR_RAD,
-    PHI_ERROR_VOLT, PhaseHeaters, RIGHT_SPLITTER_ERROR, THERMAL_CROSSTALK, THETA_ERROR_RAD,
-    THETA_ERROR_VOLT,
+pub use mesh::MziMesh;
+pub use ports::{
+    EXCESS_LOSS_DB, GAMMA_ERROR_RAD, GAMMA_ERROR_VOLT, LEFT_SPLITTER_ERROR, PHI_ERROR_RAD,
+    PHI_ERROR_VOLT, RIGHT_SPLITTER_ERROR, THERMAL_CROSSTALK, THETA_ERROR_RAD, THETA_ERROR_VOLT,
 };
 pub use program::Programmed;
 pub use svd::{ATTENUATION_ERROR, SvdMesh};

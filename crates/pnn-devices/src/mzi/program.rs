@@ -8,8 +8,9 @@ use pnn_core::{DType, Error, Result, Tensor};
 
 use super::cell::{Cells, Matrix};
 use super::decompose::{Factor, complex, factors};
-use super::mesh::{
-    EXCESS_LOSS_DB, GAMMA_ERROR_VOLT, MziMesh, PHI_ERROR_VOLT, THERMAL_CROSSTALK, THETA_ERROR_VOLT,
+use super::mesh::MziMesh;
+use super::ports::{
+    EXCESS_LOSS_DB, GAMMA_ERROR_VOLT, PHI_ERROR_VOLT, THERMAL_CROSSTALK, THETA_ERROR_VOLT,
 };
 
 /// Deviations that programming does not correct.

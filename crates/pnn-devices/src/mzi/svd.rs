@@ -10,7 +10,8 @@ use rand_distr::StandardUniform;
 
 use super::decompose::complex;
 use super::field::Detection;
-use super::mesh::{MziMesh, within};
+use super::mesh::MziMesh;
+use super::phase::within;
 use super::program::{Programmed, distance, refuse};
 use super::singular::{Columns, Singular, adjoint, singular};
 
@@ -256,13 +257,7 @@ impl SvdMesh {
 
     /// Fails if a control has another shape than its spec.
     fn check(&self, controls: &Controls) -> Result<()> {
-        for Control { name, shape, .. } in &self.controls {
-            let setting = controls.get(name)?;
-            if setting.dims() != shape.as_slice() {
-                return Err(Error::shape(name, setting, format!("{shape:?}")));
-            }
-        }
-        Ok(())
+        self.controls.iter().try_for_each(|control| controls.of(control).map(|_| ()))
     }
 }
 

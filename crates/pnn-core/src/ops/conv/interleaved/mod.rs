@@ -156,8 +156,32 @@ struct Plan {
 }
 
 impl Plan {
+    /// From the sizes of a weight, of images and of outputs.
+    fn of(
+        (all, channels, kernel_height, kernel_width): (usize, usize, usize, usize),
+        (batch, groups, lanes): (usize, usize, usize),
+        ConvGeometry { stride, padding }: ConvGeometry,
+        [height, width]: [usize; 2],
+        [out_height, out_width]: [usize; 2],
+    ) -> Self {
+        let sizes = Sizes {
+            batch,
+            channels,
+            height,
+            width,
+            outputs: all / groups,
+            kernel_height,
+            kernel_width,
+            out_height,
+            out_width,
+            stride,
+            padding,
+        };
+        Self { sizes, groups, lanes }
+    }
+
     fn forth(x: &Tensor, weight: &Tensor, geometry: ConvGeometry, groups: usize) -> Result<Self> {
-        let (all, channels, kernel_height, kernel_width) = weight_dims(weight, groups)?;
+        let dims @ (_, channels, kernel_height, kernel_width) = weight_dims(weight, groups)?;
         let out = |length: usize, kernel: usize| {
             let padded = geometry.padding.checked_mul(2)?.checked_add(length)?;
             Some(padded.checked_sub(kernel)?.checked_div(geometry.stride)? + 1)
@@ -168,22 +192,8 @@ impl Plan {
             && let (Some(out_height), Some(out_width)) =
                 (out(height, kernel_height), out(width, kernel_width))
         {
-            let outputs = all / groups;
-            let ConvGeometry { stride, padding } = geometry;
-            let sizes = Sizes {
-                batch: blocks,
-                channels,
-                height,
-                width,
-                outputs,
-                kernel_height,
-                kernel_width,
-                out_height,
-                out_width,
-                stride,
-                padding,
-            };
-            return Ok(Self { sizes, groups, lanes });
+            let batch = (blocks, groups, lanes);
+            return Ok(Self::of(dims, batch, geometry, [height, width], [out_height, out_width]));
         }
         let want = format!(
             "(blocks, {groups} * {channels}, >= {kernel_height}, >= {kernel_width}, lanes) with \
@@ -200,7 +210,7 @@ impl Plan {
         output_padding: usize,
         groups: usize,
     ) -> Result<Self> {
-        let (all, channels, kernel_height, kernel_width) = weight_dims(weight, groups)?;
+        let dims @ (all, _, kernel_height, kernel_width) = weight_dims(weight, groups)?;
         let ConvGeometry { stride, padding } = geometry;
         // The size of which a convolution makes `length`.
         let image = |length: usize, kernel: usize| {
@@ -215,21 +225,8 @@ impl Plan {
             && let (Some(height), Some(width)) =
                 (image(out_height, kernel_height), image(out_width, kernel_width))
         {
-            let outputs = all / groups;
-            let sizes = Sizes {
-                batch: blocks,
-                channels,
-                height,
-                width,
-                outputs,
-                kernel_height,
-                kernel_width,
-                out_height,
-                out_width,
-                stride,
-                padding,
-            };
-            return Ok(Self { sizes, groups, lanes });
+            let batch = (blocks, groups, lanes);
+            return Ok(Self::of(dims, batch, geometry, [height, width], [out_height, out_width]));
         }
         let want = format!(
             "{all} channels and a result that is not empty, with padding {padding}, stride {stride} \
