@@ -1,7 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+mod draw;
 mod error;
+mod model;
 mod source;
 
+pub use draw::quantise;
 pub use error::{Error, Result};
-pub use source::{Beyond, Noise, NoiseModel, Source, quantise};
+pub use model::{Noise, NoiseModel};
+pub use source::{Beyond, Source};

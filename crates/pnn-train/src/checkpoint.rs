@@ -24,6 +24,9 @@ pub(crate) struct Position {
     pub(crate) step: usize,
     /// Bits of the sum of the losses in this epoch: a decimal would not round-trip for sure.
     pub(crate) loss_sum_bits: u64,
+    /// What the steps of this epoch took.
+    #[serde(default)]
+    pub(crate) seconds: f64,
     pub(crate) counts: Counts,
     pub(crate) history: Vec<EpochRecord>,
 }

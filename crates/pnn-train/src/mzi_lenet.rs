@@ -7,6 +7,7 @@ use pnn_core::layers::{BatchNorm, Digital, Product, uniform_fan_in};
 use pnn_core::model::{Model, Pass, Physical};
 use pnn_core::ops::{ConvGeometry, Tail};
 use pnn_core::{DType, Error, ParamSet, PhysicalLayer, Result, Seed, Tensor, Var};
+use pnn_devices::mzi::MziMesh;
 
 /// Electronics up to the mesh: conv 1-6 5x5 pad 2, BN, `ReLU`, maxpool 2; conv 6-16 5x5, BN, `ReLU`,
 /// maxpool 2; fc 400-120, BN; fc 120-`ports`, whose outputs are the fields that enter the mesh. The
@@ -78,9 +79,25 @@ impl MziLeNet5 {
             ParamSet::new(physical.chain(norms.iter().flat_map(BatchNorm::parameters)))?;
         Ok(Self { front, norms, mesh, parameters })
     }
-}
 
-impl MziLeNet5 {
+    /// The network of the paper, around [`published_mesh`](Self::published_mesh).
+    ///
+    /// # Errors
+    /// If the mesh cannot be initialised.
+    pub fn published(weights: Bounds, seed: &Seed, dtype: DType) -> Result<Self> {
+        let mesh = Self::published_mesh()?;
+        let ports = mesh.wiring().ports();
+        Self::new(Arc::new(mesh), ports, weights, seed, dtype)
+    }
+
+    /// The mesh of the paper: [`MziMesh::published`] with 64 ports.
+    ///
+    /// # Errors
+    /// None, as 64 ports are allowed.
+    pub fn published_mesh() -> Result<MziMesh> {
+        MziMesh::published(64)
+    }
+
     /// The logits among what the detectors read: (batch, ports) to (batch, 10).
     ///
     /// # Errors

@@ -22,8 +22,8 @@ pub struct EpochRecord {
     pub metrics: BTreeMap<String, f64>,
     /// Passes since the start of the training.
     pub counts: Counts,
-    /// Wall-clock seconds of the epoch's steps (validation and checkpoints excluded; the part
-    /// after the last resume, if there was one).
+    /// Wall-clock seconds of the epoch's steps, validation and checkpoints excluded. Steps that a
+    /// kill undid count once.
     pub seconds: f64,
 }
 

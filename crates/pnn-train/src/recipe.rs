@@ -9,7 +9,6 @@ use pnn_core::optim::{Adam, Asam, Descent, Optimizer, Rule, Sam, Schedule, Sgd, 
 use pnn_core::{Bounds, Chip, DType, Deviations, PhysicalLayer, Seed, Twin};
 use pnn_data::Normalisation;
 use pnn_devices::mrr::{Heater, Lorentzian, MrrBank, Parametrisation};
-use pnn_devices::mzi::MziMesh;
 use pnn_noise::{NoiseModel, Source};
 use serde::{Deserialize, Serialize};
 
@@ -18,9 +17,6 @@ use crate::lenet::{FcActivation, LayerFactory, LeNet5};
 use crate::mzi_lenet::MziLeNet5;
 use crate::strategy::{Backprop, NoiseAware, PhysicsAware, Pruning, Strategy};
 use crate::{Error, Result};
-
-/// Ports of the mesh of [`Trained::Phases`].
-const PORTS: usize = 64;
 
 /// What is trained in a device, and with it the network: rings make a [`LeNet5`], a mesh a
 /// [`MziLeNet5`].
@@ -276,8 +272,7 @@ impl Recipe {
                     Some(limit) => Bounds::new(-limit, limit)?,
                     None => Bounds::UNBOUNDED,
                 };
-                let mesh = Arc::new(MziMesh::published(PORTS)?);
-                Box::new(MziLeNet5::new(mesh, PORTS, weights, seed, dtype)?)
+                Box::new(MziLeNet5::published(weights, seed, dtype)?)
             }
             Trained::Weights | Trained::Detunings | Trained::Currents => {
                 Box::new(LeNet5::new(&self.mrr_factory(), FcActivation::Relu, seed, dtype)?)

@@ -96,22 +96,21 @@ impl Trainer<'_> {
             let epoch = position.epoch;
             let rate = base_rate * config.schedule.factor(epoch);
             self.optimizer.rule_mut().set_learning_rate(rate);
-            let started = Instant::now();
             self.epoch(data, config, &mut position, &counters, observer)?;
-            let seconds = started.elapsed().as_secs_f64();
             let record = EpochRecord {
                 epoch,
                 train_loss: f64::from_bits(position.loss_sum_bits) / position.step as f64,
                 learning_rate: rate,
                 metrics: validate(self.model)?,
                 counts: counters.read(),
-                seconds,
+                seconds: position.seconds,
             };
             position.history.push(record);
             position = Position {
                 epoch: epoch + 1,
                 step: 0,
                 loss_sum_bits: 0.0f64.to_bits(),
+                seconds: 0.0,
                 counts: counters.read(),
                 ..position
             };
@@ -157,6 +156,7 @@ impl Trainer<'_> {
         // A last batch of one image has no batch statistics and is left out.
         let steps = batches.len() - usize::from(data.len() % config.batch_size == 1);
         while position.step < steps {
+            let started = Instant::now();
             let indices = batches.get(position.step);
             let batch = Batch {
                 images: data.images_tensor(indices, &config.normalisation, dtype)?,
@@ -179,6 +179,7 @@ impl Trainer<'_> {
             let sum = f64::from_bits(position.loss_sum_bits) + report.loss;
             position.loss_sum_bits = sum.to_bits();
             position.counts = counters.read();
+            position.seconds += started.elapsed().as_secs_f64();
             if let Some(c) = &config.checkpoint
                 && position.step.is_multiple_of(c.every.max(1))
             {

@@ -78,6 +78,12 @@ impl Case {
         if self.images.count == 0 || self.images.batch == 0 {
             return Err("images.count and images.batch must be at least 1");
         }
+        match (self.system.as_str(), self.fc_activation, &self.fabrication) {
+            ("mrr-lenet5", None, _) => return Err("missing field `fc_activation`"),
+            ("mrr-lenet5", _, Some(_)) => return Err("fabrication is of meshes only"),
+            ("mzi-lenet5", Some(_), _) => return Err("fc_activation is of rings only"),
+            _ => {}
+        }
         match &self.perturb {
             Some(p) if p.values.is_empty() => Err("perturb.values is empty"),
             Some(p) if p.layers.is_empty() => Err("perturb.layers is empty"),

@@ -6,7 +6,6 @@ mod case;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use pnn_core::model::load_model_state;
 use pnn_core::{Bounds, Chip, DType, Model, Seed, store};
@@ -18,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, read_text};
 use crate::progress::Progress;
-use crate::reproduce::chip::{FixedChip, mesh};
+use crate::reproduce::chip::FixedChip;
 use case::{BatchNorm, Case, agree};
 
 #[derive(clap::Args)]
@@ -200,16 +199,14 @@ fn replay(id: &str, case: &serde_json::Value, args: &Args, mnist: &mut Option<Mn
 fn network(case: &Case, folder: &Path) -> Result<(Box<dyn Model>, Chip)> {
     let (mut tensors, _) = store::load(&folder.join(&case.weights))?;
     if case.system == "mzi-lenet5" {
-        let mesh = mesh()?;
+        let mesh = MziLeNet5::published_mesh()?;
         for name in ["theta", "phi", "gamma"] {
             let missing = || Error::Usage(format!("no tensor \"layer1.{name}\""));
             let grid = tensors.remove(&format!("layer1.{name}")).ok_or_else(missing)?;
             let values = if name == "gamma" { grid.flatten_all()? } else { mesh.gather(&grid)? };
             tensors.insert(format!("{}.{name}", MziLeNet5::MESH), values);
         }
-        let ports = mesh.wiring().ports();
-        let (mesh, seed) = (Arc::new(mesh), Seed::new(0));
-        let model = MziLeNet5::new(mesh, ports, Bounds::UNBOUNDED, &seed, DType::F64)?;
+        let model = MziLeNet5::published(Bounds::UNBOUNDED, &Seed::new(0), DType::F64)?;
         load_model_state(&model, &tensors)?;
         let chip = match &case.fabrication {
             Some(path) => FixedChip::load(&folder.join(path))?,
@@ -217,9 +214,7 @@ fn network(case: &Case, folder: &Path) -> Result<(Box<dyn Model>, Chip)> {
         };
         return Ok((Box::new(model), chip));
     }
-    let activation = case
-        .fc_activation
-        .ok_or_else(|| Error::Usage("malformed case: missing field `fc_activation`".into()))?;
+    let activation = case.fc_activation.unwrap_or_default();
     let factory = MrrFactory(Trained::Weights);
     let model = LeNet5::new(&factory, activation, &Seed::new(0), DType::F64)?;
     for layer in LeNet5::LAYERS {

@@ -34,6 +34,9 @@ fn what_is_malformed_or_unheard_of_fails_and_what_is_planned_is_unsupported() {
     failed(&|c| c["perturb"]["values"] = serde_json::json!([]), "values is empty");
     failed(&|c| c["perturb"]["layers"] = serde_json::json!([]), "layers is empty");
     failed(&|c| c["images"]["count"] = 0.into(), "at least 1");
+    failed(&|c| c["fc_activation"] = serde_json::Value::Null, "missing field `fc_activation`");
+    failed(&|c| c["fabrication"] = "chip.safetensors".into(), "of meshes only");
+    failed(&|c| c["system"] = "mzi-lenet5".into(), "of rings only");
     failed(&|c| c["system"] = "abacus".into(), "unknown system");
     failed(&|c| c["metric"] = "beauty".into(), "unknown metric");
     failed(&|c| c["expected"] = "many".into(), "malformed case");

@@ -5,18 +5,13 @@ use std::sync::Arc;
 
 use pnn_core::model::Physical;
 use pnn_core::{Chip, DType, Seed, Tensor, store};
-use pnn_devices::mzi::{
-    LEFT_SPLITTER_ERROR, MziMesh, PHI_ERROR_RAD, RIGHT_SPLITTER_ERROR, THETA_ERROR_RAD,
-};
+use pnn_devices::mzi::{LEFT_SPLITTER_ERROR, PHI_ERROR_RAD, RIGHT_SPLITTER_ERROR, THETA_ERROR_RAD};
 use pnn_noise::NoiseModel;
 use pnn_train::MziLeNet5;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-
-/// Ports of the mesh.
-const PORTS: usize = 64;
 
 /// A fabricated mesh, and where it comes from.
 #[derive(Debug, Clone, Default)]
@@ -36,11 +31,6 @@ pub(crate) struct ChipRecipe {
     pub(crate) seed: u64,
 }
 
-/// The mesh of the networks.
-pub(crate) fn mesh() -> Result<MziMesh> {
-    Ok(MziMesh::published(PORTS)?)
-}
-
 /// The first digits of a file's SHA-256.
 fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
@@ -58,7 +48,7 @@ impl FixedChip {
                 Ok(Self { chip: Self::load(&file)?, name })
             }
             (None, Some(recipe)) => {
-                let device = Arc::new(mesh()?);
+                let device = Arc::new(MziLeNet5::published_mesh()?);
                 let seed = Seed::new(recipe.seed).child("fixed chip");
                 let layer = Physical::new(MziLeNet5::MESH, device, None, &seed, DType::F32)?;
                 let noise = serde_json::to_string(&recipe.noise);
@@ -74,7 +64,7 @@ impl FixedChip {
     /// `splitter_right`, each (columns, ports / 2).
     pub(crate) fn load(path: &Path) -> Result<Chip> {
         let (tensors, _) = store::load(path)?;
-        let mesh = mesh()?;
+        let mesh = MziLeNet5::published_mesh()?;
         let mut chip = Chip::ideal();
         for (name, port) in [
             ("theta_error", THETA_ERROR_RAD),
@@ -89,5 +79,69 @@ impl FixedChip {
             chip.layer_mut(MziLeNet5::MESH).add(port, &errors)?;
         }
         Ok(chip)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pnn_noise::Source;
+
+    use super::*;
+
+    fn recipe() -> ChipRecipe {
+        let noise = NoiseModel::all_layers(Source::Phase { std_rad: 0.1 }).unwrap();
+        ChipRecipe { noise, seed: 3 }
+    }
+
+    #[test]
+    fn a_chip_is_drawn_named_and_drawn_alike_again() {
+        let chip = FixedChip::new(Some(&recipe()), None).unwrap();
+        assert!(chip.name.contains("seed 3") && chip.name.contains("std_rad:0.1"), "{}", chip.name);
+        let theta = chip.chip.layer(MziLeNet5::MESH).unwrap().get(THETA_ERROR_RAD).unwrap();
+        assert_eq!(theta.dims(), [64 * 63 / 2]);
+        let read = |chip: &FixedChip| {
+            let theta = chip.chip.layer(MziLeNet5::MESH).unwrap().get(THETA_ERROR_RAD).unwrap();
+            theta.to_vec1::<f64>().unwrap()
+        };
+        assert_eq!(read(&FixedChip::new(Some(&recipe()), None).unwrap()), read(&chip));
+        let other = FixedChip::new(Some(&ChipRecipe { seed: 4, ..recipe() }), None).unwrap();
+        assert_ne!(read(&other), read(&chip));
+        let none = FixedChip::new(None, None).unwrap();
+        assert!(none.name.is_empty() && none.chip.iter().next().is_none());
+    }
+
+    #[test]
+    fn a_chip_is_loaded_interferometer_by_interferometer_with_its_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mzi/fabrication-errors.safetensors");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let grid = |by: f64| {
+            let values = (0..64 * 32).map(|i| by + f64::from(i)).collect::<Vec<_>>();
+            Tensor::from_vec(values, (64, 32)).unwrap()
+        };
+        let names = ["theta_error", "phi_error", "splitter_left", "splitter_right"];
+        let mut tensors: std::collections::BTreeMap<_, _> = names
+            .iter()
+            .zip(1..)
+            .map(|(n, i)| ((*n).to_owned(), grid(1e4 * f64::from(i))))
+            .collect();
+        store::save(&path, &tensors, &Default::default()).unwrap();
+        let chip = FixedChip::new(Some(&recipe()), Some(folder.path())).unwrap();
+        assert!(chip.name.starts_with("the published chip ("), "{}", chip.name);
+        let layer = chip.chip.layer(MziLeNet5::MESH).unwrap();
+        let ports = [THETA_ERROR_RAD, PHI_ERROR_RAD, LEFT_SPLITTER_ERROR, RIGHT_SPLITTER_ERROR];
+        for (port, i) in ports.iter().zip(1..) {
+            let values = layer.get(port).unwrap().to_vec1::<f64>().unwrap();
+            // Odd columns have 31 interferometers: the last place of their row is left out.
+            assert_eq!(values.len(), 32 * 32 + 32 * 31, "{port}");
+            assert_eq!(values[..2], [1e4 * f64::from(i), 1e4 * f64::from(i) + 1.0], "{port}");
+            assert_eq!(values[63] - values[62], 2.0, "{port}");
+        }
+        tensors.remove("phi_error");
+        store::save(&path, &tensors, &Default::default()).unwrap();
+        let error = FixedChip::new(Some(&recipe()), Some(folder.path())).unwrap_err().to_string();
+        assert!(error.contains("\"phi_error\"") && error.contains("fabrication-errors"), "{error}");
+        let error = FixedChip::new(Some(&recipe()), Some(&folder.path().join("absent")));
+        assert!(error.unwrap_err().to_string().contains("absent"));
     }
 }

@@ -146,4 +146,25 @@ mod tests {
         }
         assert!(seen.len() >= 6, "the chips and modes must differ, or nothing was tested");
     }
+
+    #[test]
+    fn before_a_mesh_the_electronics_run_once_and_change_no_image() {
+        let bounds = pnn_core::Bounds::UNBOUNDED;
+        let model = MziLeNet5::published(bounds, &Seed::new(3), DType::F32).unwrap();
+        let images = pnn_data::digits().range(0, 230).unwrap();
+        let errors = NoiseModel::all_layers(Source::Phase { std_rad: 0.3 }).unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        for batch_norm in [BatchNormMode::Running, BatchNormMode::Batch(100)] {
+            let normalisation = Normalisation::MNIST;
+            let evaluator = Evaluator { batch_norm, normalisation, calibration: None };
+            let deployed = Deployed::new(&model, evaluator, &images).unwrap();
+            for noise in [NoiseModel::default(), errors.clone()] {
+                let chip = noise.draw(&model.physical_layers(), 1, &Seed::new(7)).unwrap();
+                let want = evaluator.evaluate(&model, &chip, &images).unwrap();
+                assert_eq!(deployed.evaluate(&chip).unwrap(), want, "{batch_norm}");
+                seen.insert(want.confusion.rows());
+            }
+        }
+        assert!(seen.len() >= 3, "the chips and modes must differ, or nothing was tested");
+    }
 }

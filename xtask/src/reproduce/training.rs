@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::config::Method;
 use super::data::Data;
+use super::front::Deployed;
 use super::provenance::commit;
 use super::record::Record;
 use crate::error::{Error, Result};
@@ -146,18 +147,24 @@ impl Job {
         chip: &Chip,
         data: &Data,
     ) -> pnn_train::Result<BTreeMap<String, f64>> {
-        let recipe = &self.method.recipe;
-        let batch = test_batch(&self.method, data);
+        let normalisation = self.method.recipe.normalisation();
         let mut metrics = BTreeMap::new();
-        let mut add = |names: [&str; 2], chip: &Chip| -> pnn_train::Result<()> {
-            let values = accuracies(model, chip, (batch, recipe.normalisation()), data)?;
-            metrics.extend(names.map(str::to_owned).into_iter().zip(values));
-            Ok(())
-        };
-        add(["accuracy_running", "accuracy_batch"], chip)?;
-        if recipe.train == pnn_train::Trained::Phases {
-            add(["fixed_chip_running", "fixed_chip_batch"], &self.method.fixed.chip)?;
-            add(["ideal_running", "ideal_batch"], &Chip::ideal())?;
+        for (mode, batch_norm) in [
+            ("running", BatchNormMode::Running),
+            ("batch", BatchNormMode::Batch(test_batch(&self.method, data))),
+        ] {
+            let evaluator = Evaluator { batch_norm, normalisation, calibration: None };
+            let failed = |e: Error| pnn_train::Error::Observer(e.to_string());
+            let deployed = Deployed::new(model, evaluator, &data.test).map_err(failed)?;
+            let mut add = |name: &str, chip: &Chip| -> pnn_train::Result<()> {
+                metrics.insert(format!("{name}_{mode}"), deployed.percent(chip).map_err(failed)?);
+                Ok(())
+            };
+            add("accuracy", chip)?;
+            if self.method.recipe.train == pnn_train::Trained::Phases {
+                add("fixed_chip", &self.method.fixed.chip)?;
+                add("ideal", &Chip::ideal())?;
+            }
         }
         Ok(metrics)
     }
@@ -188,21 +195,6 @@ pub(crate) fn test_batch(method: &Method, data: &Data) -> usize {
 pub(crate) fn fingerprint(text: &str) -> String {
     let hash = Sha256::digest(format!("{}\n{text}", env!("CARGO_PKG_VERSION")).as_bytes());
     hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Accuracy in percent in both batch-norm modes.
-fn accuracies(
-    model: &dyn Model,
-    chip: &Chip,
-    (batch, normalisation): (usize, Normalisation),
-    data: &Data,
-) -> pnn_train::Result<[f64; 2]> {
-    let percent = |batch_norm| -> pnn_train::Result<f64> {
-        let evaluator = Evaluator { batch_norm, normalisation, calibration: None };
-        let evaluation = evaluator.evaluate(model, chip, &data.test);
-        Ok(evaluation.map_err(|e| pnn_train::Error::Observer(e.to_string()))?.percent())
-    };
-    Ok([percent(BatchNormMode::Running)?, percent(BatchNormMode::Batch(batch))?])
 }
 
 /// Shows a training in the bar of the whole run.

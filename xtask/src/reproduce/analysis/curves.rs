@@ -1,17 +1,18 @@
 //! Loss and accuracy in each epoch (Fig. 2e).
 
-use pnn_eval::plot::{Axis, LineSeries, line_chart};
+use pnn_eval::plot::{Axis, line_chart};
 use pnn_eval::{Cell, Column, Interval, Table, Verdict};
+use pnn_train::EpochRecord;
 
 use super::compare::{about_intervals, difference, over_seeds, percent, points};
+use super::history::{curve, loss, metric, seconds};
 use super::judged::Judged;
 use super::{Context, Findings};
 use crate::error::Result;
 use crate::reproduce::config::{Curves, Plan};
 
 pub(super) fn analyse(spec: &Curves, plan: &Plan, context: &Context<'_>) -> Result<Findings> {
-    let mut loss = Vec::new();
-    let mut accuracy = Vec::new();
+    let (mut losses, mut accuracies) = (Vec::new(), Vec::new());
     let mut table = Table::new(
         "After the last epoch, clean test accuracy (no drift)",
         vec![
@@ -31,36 +32,25 @@ pub(super) fn analyse(spec: &Curves, plan: &Plan, context: &Context<'_>) -> Resu
     for key in &plan.methods {
         let label = context.label(key);
         let runs = context.trained(key)?;
-        let mean = |epoch: usize, value: &dyn Fn(&pnn_train::EpochRecord) -> f64| {
-            runs.iter().map(|run| value(&run.history[epoch])).sum::<f64>() / runs.len() as f64
+        let paper = spec.paper.iter().find(|p| &p.method == key);
+        let points = |values: &[f64]| -> Vec<(f64, f64)> {
+            values.iter().enumerate().map(|(e, v)| ((e + 1) as f64, *v)).collect()
         };
-        let epochs = runs.iter().map(|run| run.history.len()).min().unwrap_or(0);
-        let metric = |name: &'static str| {
-            move |record: &pnn_train::EpochRecord| {
-                record.metrics.get(name).copied().unwrap_or(f64::NAN)
-            }
+        losses.extend(curve(&label, &runs, &loss, paper.map(|paper| points(&paper.loss))));
+        let of_paper = paper.map(|paper| points(&paper.accuracy));
+        accuracies.extend(curve(&label, &runs, &metric("accuracy_batch"), of_paper));
+        let last = |value: &dyn Fn(&EpochRecord) -> f64| -> Vec<f64> {
+            runs.iter().filter_map(|run| run.history.last().map(value)).collect()
         };
-        let curve = |value: &dyn Fn(&pnn_train::EpochRecord) -> f64| -> Vec<(f64, f64)> {
-            (0..epochs).map(|e| ((e + 1) as f64, mean(e, value))).collect()
-        };
-        loss.push(LineSeries::new(&label, curve(&|record| record.train_loss)));
-        accuracy.push(LineSeries::new(&label, curve(&metric("accuracy_batch"))));
-        let last = |name: &'static str| -> Vec<f64> {
-            runs.iter().filter_map(|run| run.history.last().map(metric(name))).collect()
-        };
-        let of_seeds = last("accuracy_running");
+        let of_seeds = last(&metric("accuracy_running"));
         let running = over_seeds(&of_seeds, images)?;
-        let batch = over_seeds(&last("accuracy_batch"), images)?;
+        let batch = over_seeds(&last(&metric("accuracy_batch")), images)?;
         let counts =
             runs.iter().filter_map(|run| run.history.last().map(|r| r.counts)).collect::<Vec<_>>();
-        let seconds: f64 =
-            runs.iter().flat_map(|run| run.history.iter().map(|r| r.seconds)).sum::<f64>()
-                / runs.len() as f64;
-        let paper = spec.paper.iter().find(|p| &p.method == key);
         table.push(vec![
             Cell::Text(label.clone()),
-            Cell::Number(epochs as f64),
-            Cell::Number(epochs.checked_sub(1).map_or(f64::NAN, |e| mean(e, &|r| r.train_loss))),
+            Cell::Number(runs.iter().map(|run| run.history.len()).max().unwrap_or(0) as f64),
+            Cell::Number(last(&loss).iter().sum::<f64>() / runs.len() as f64),
             Cell::Interval(running),
             Cell::Interval(batch),
             paper
@@ -68,22 +58,14 @@ pub(super) fn analyse(spec: &Curves, plan: &Plan, context: &Context<'_>) -> Resu
                 .map_or(Cell::Missing, |a| Cell::Number(a / 100.0)),
             Cell::Number(counts.first().map_or(f64::NAN, |c| c.forward as f64)),
             Cell::Number(counts.first().map_or(f64::NAN, |c| c.backward as f64)),
-            Cell::Number(seconds),
+            Cell::Number(seconds(&runs)),
         ])?;
-        if let Some(paper) = paper {
-            let points = |values: &[f64]| -> Vec<(f64, f64)> {
-                values.iter().enumerate().map(|(e, v)| ((e + 1) as f64, *v)).collect()
-            };
-            let name = format!("{label}, paper");
-            loss.push(LineSeries::new(&name, points(&paper.loss)).reference_of(&label));
-            accuracy.push(LineSeries::new(&name, points(&paper.accuracy)).reference_of(&label));
-        }
         finals.insert(key.clone(), (running, of_seeds));
     }
     let epoch = Axis::linear("epoch");
     let figures = vec![
         (
-            line_chart("Training loss", &epoch, &Axis::linear("cross-entropy"), &loss)?,
+            line_chart("Training loss", &epoch, &Axis::linear("cross-entropy"), &losses)?,
             "Mean of the steps' losses in each epoch.".into(),
         ),
         (
@@ -91,7 +73,7 @@ pub(super) fn analyse(spec: &Curves, plan: &Plan, context: &Context<'_>) -> Resu
                 "Clean test accuracy",
                 &epoch,
                 &Axis::linear("accuracy").unit("%"),
-                &accuracy,
+                &accuracies,
             )?,
             "No drift, batch statistics, as the paper's.".into(),
         ),
@@ -120,9 +102,8 @@ pub(super) fn analyse(spec: &Curves, plan: &Plan, context: &Context<'_>) -> Resu
         points(&lost),
         spec.tolerance,
     );
-    let sources: Vec<_> = spec.paper.iter().map(|p| p.source.as_str()).collect();
     let mut paragraphs = vec![about_intervals(context.profile.seeds.len()).to_owned()];
-    paragraphs.extend(sources.first().map(|s| format!("Paper's curves: {s}.")));
+    paragraphs.extend(spec.paper_source.as_ref().map(|s| format!("Paper's curves: {s}.")));
     let judged = Judged::once(verdict, words);
     Ok(Findings { judged, paragraphs, figures, tables: vec![table], details: Vec::new() })
 }

@@ -1,11 +1,12 @@
 //! Methods on one fabricated chip, which some of them had in their loop (Fig. 4c).
 
 use pnn_core::Chip;
-use pnn_eval::plot::{Axis, LineSeries, line_chart};
+use pnn_eval::plot::{Axis, line_chart};
 use pnn_eval::{Cell, Column, Svg, Table};
 use pnn_train::EpochRecord;
 
 use super::compare::{about_intervals, over_seeds};
+use super::history::{curve, loss, metric, seconds};
 use super::judged::{Case, Judged};
 use super::{Context, Findings};
 use crate::error::Result;
@@ -31,7 +32,7 @@ pub(super) fn analyse(spec: &Deployment, plan: &Plan, context: &Context<'_>) -> 
         about_intervals(context.profile.seeds.len()).to_owned(),
     ];
     paragraphs
-        .extend(spec.paper.first().map(|paper| format!("Paper's numbers: {}.", paper.source)));
+        .extend(spec.paper_source.as_ref().map(|source| format!("Paper's numbers: {source}.")));
     let figures = curves(spec, plan, context)?;
     Ok(Findings { judged: Judged::of(judged), paragraphs, figures, tables, details })
 }
@@ -145,7 +146,6 @@ fn effort(spec: &Deployment, plan: &Plan, context: &Context<'_>) -> Result<Table
         let runs = context.trained(key)?;
         let last: Vec<&EpochRecord> = runs.iter().filter_map(|run| run.history.last()).collect();
         let losses: Vec<f64> = last.iter().map(|record| record.train_loss).collect();
-        let seconds = runs.iter().map(|run| run.history.iter().map(|r| r.seconds).sum::<f64>());
         let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
         let count = |of: &dyn Fn(&EpochRecord) -> u64| {
             Cell::Number(mean(last.iter().map(|record| of(record) as f64).collect()))
@@ -162,7 +162,7 @@ fn effort(spec: &Deployment, plan: &Plan, context: &Context<'_>) -> Result<Table
             count(&|record| record.counts.forward),
             count(&|record| record.counts.backward),
             count(&|record| record.counts.measured),
-            Cell::Number(mean(seconds.collect())),
+            Cell::Number(seconds(&runs)),
             of_paper(paper.map(|paper| paper.seconds)),
         ])?;
     }
@@ -174,33 +174,21 @@ fn curves(spec: &Deployment, plan: &Plan, context: &Context<'_>) -> Result<Vec<(
     let (mut losses, mut accuracies) = (Vec::new(), Vec::new());
     for key in &plan.methods {
         let (label, runs) = (context.label(key), context.trained(key)?);
-        let epochs = runs.iter().map(|run| run.history.len()).min().unwrap_or(0);
-        let curve = |value: &dyn Fn(&EpochRecord) -> f64| -> Vec<(f64, f64)> {
-            let mean = |epoch: usize| {
-                runs.iter().map(|run| value(&run.history[epoch])).sum::<f64>() / runs.len() as f64
-            };
-            (0..epochs).map(|epoch| ((epoch + 1) as f64, mean(epoch))).collect()
+        let paper = paper(spec, key);
+        let points = |paper: &PaperDeployment, values: &[f64]| {
+            paper.epochs.iter().map(|e| *e as f64).zip(values.iter().copied()).collect()
         };
-        losses.push(LineSeries::new(&label, curve(&|record| record.train_loss)));
-        let on_chip = |record: &EpochRecord| {
-            record.metrics.get("fixed_chip_batch").copied().unwrap_or(f64::NAN)
-        };
-        accuracies.push(LineSeries::new(&label, curve(&on_chip)));
-        if let Some(paper) = paper(spec, key) {
-            let points = |values: &[f64]| -> Vec<(f64, f64)> {
-                paper.epochs.iter().map(|e| *e as f64).zip(values.iter().copied()).collect()
-            };
-            let name = format!("{label}, paper");
-            losses.push(LineSeries::new(&name, points(&paper.loss)).reference_of(&label));
-            accuracies.push(LineSeries::new(&name, points(&paper.accuracy)).reference_of(&label));
-        }
+        let of_paper = paper.map(|paper| points(paper, &paper.loss));
+        losses.extend(curve(&label, &runs, &loss, of_paper));
+        let of_paper = paper.map(|paper| points(paper, &paper.accuracy));
+        accuracies.extend(curve(&label, &runs, &metric("fixed_chip_batch"), of_paper));
     }
     let epoch = Axis::linear("epoch");
-    let loss = Axis::linear("cross-entropy");
+    let entropy = Axis::linear("cross-entropy");
     let accuracy = Axis::linear("accuracy").unit("%");
     Ok(vec![
         (
-            line_chart("Training loss", &epoch, &loss, &losses)?,
+            line_chart("Training loss", &epoch, &entropy, &losses)?,
             "Mean of the steps' losses in each epoch, over seeds. The outputs are powers of norm 1, so the loss is no less than ln(1 + 9/e) = 1.461.".into(),
         ),
         (

@@ -7,6 +7,7 @@ mod deployment;
 mod drift;
 mod gap;
 mod histogram;
+mod history;
 mod judged;
 mod knowledge;
 mod sensitivity;

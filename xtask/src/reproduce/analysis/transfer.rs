@@ -48,7 +48,7 @@ pub(super) fn analyse(spec: &Transfer, plan: &Plan, context: &Context<'_>) -> Re
         judged.extend(verdicts(spec, view, &rows, images, context)?);
     }
     let seeds = context.profile.seeds.len();
-    let paragraphs = vec![
+    let mut paragraphs = vec![
         format!(
             "Each cell has {chips} chips of its own, the same for all methods and seeds; splitter errors of 1 and more are drawn \
              again. The fixed chip, which methods in situ had in their loop, is {}.",
@@ -56,6 +56,8 @@ pub(super) fn analyse(spec: &Transfer, plan: &Plan, context: &Context<'_>) -> Re
         ),
         about_intervals(seeds).to_owned(),
     ];
+    paragraphs
+        .extend(spec.paper_source.as_ref().map(|source| format!("Paper's numbers: {source}.")));
     Ok(Findings { judged: Judged::of(judged), paragraphs, figures, tables, details })
 }
 
@@ -85,7 +87,12 @@ fn row(key: &str, spec: &Transfer, chips: u64, view: &View, context: &Context<'_
                     let drawn: Chip = noise.draw(&layers, 1, &seed.index(chip))?;
                     deployed.percent(&drawn)
                 };
-                grid[i][j].push((0..chips).map(on).collect::<Result<Vec<_>>>()?);
+                // Without errors all chips are the ideal one.
+                grid[i][j].push(if *phase == 0.0 && *splitter == 0.0 {
+                    vec![deployed.percent(&Chip::ideal())?; chips as usize]
+                } else {
+                    (0..chips).map(on).collect::<Result<Vec<_>>>()?
+                });
             }
         }
     }
@@ -141,10 +148,14 @@ fn good(spec: &Transfer, cell: &[Vec<f64>]) -> f64 {
     all.iter().filter(|percent| ***percent >= spec.good_from).count() as f64 / all.len() as f64
 }
 
-fn judged_cell<'a>(spec: &Transfer, row: &'a Row) -> &'a [Vec<f64>] {
-    let place = |values: &[f64], value: f64| values.iter().position(|v| *v == value).unwrap_or(0);
+/// The place in the grid where methods are compared.
+fn judged_place(spec: &Transfer) -> Result<(usize, usize)> {
+    let place = |values: &[f64], value: f64| {
+        let unlisted = || Error::Usage(format!("judged_at has {value}, which is not in the grid"));
+        values.iter().position(|v| *v == value).ok_or_else(unlisted)
+    };
     let [phase, splitter] = spec.judged_at;
-    &row.grid[place(&spec.phase_std, phase)][place(&spec.splitter_std, splitter)]
+    Ok((place(&spec.phase_std, phase)?, place(&spec.splitter_std, splitter)?))
 }
 
 /// The methods in the cell where they are compared.
@@ -165,17 +176,14 @@ fn summary(spec: &Transfer, view: &View, rows: &[Row], images: u64) -> Result<Ta
             Column::percent("paper, mean of 5", 2),
         ],
     )?;
+    let (i, j) = judged_place(spec)?;
     for row in rows {
-        let cell = judged_cell(spec, row);
+        let cell = &row.grid[i][j];
         let all = || cell.iter().flatten().copied();
         let chips = cell.first().map_or(0, Vec::len) as u64;
         // Seeds share the chips: they make them no more.
         let yielded = (good(spec, cell) * chips as f64).round() as u64;
-        let at = |values: &[f64], value: f64| values.iter().position(|v| *v == value);
-        let paper = spec.paper.iter().find(|paper| paper.method == row.key).and_then(|paper| {
-            let (i, j) = (at(&spec.phase_std, phase)?, at(&spec.splitter_std, splitter)?);
-            Some(paper.accuracy[i][j])
-        });
+        let paper = spec.paper.iter().find(|paper| paper.method == row.key);
         table.push(vec![
             Cell::Text(row.label.clone()),
             Cell::Interval(over_chips(cell, images)?),
@@ -183,7 +191,7 @@ fn summary(spec: &Transfer, view: &View, rows: &[Row], images: u64) -> Result<Ta
             Cell::Number(all().fold(f64::NEG_INFINITY, f64::max) / 100.0),
             Cell::Interval(wilson(yielded, chips, 0.95)?),
             Cell::Interval(super::compare::over_seeds(&row.fixed, images)?),
-            paper.map_or(Cell::Missing, |percent| Cell::Number(percent / 100.0)),
+            paper.map_or(Cell::Missing, |paper| Cell::Number(paper.accuracy[i][j] / 100.0)),
         ])?;
     }
     Ok(table)
@@ -238,9 +246,11 @@ fn verdicts(
     context: &Context<'_>,
 ) -> Result<Vec<Case>> {
     let find = |key: &str| rows.iter().find(|row| row.key == key);
+    let (i, j) = judged_place(spec)?;
     let mut cases = Vec::new();
     if let Some(row) = find(&spec.method) {
-        let lost = lost(row, judged_cell(spec, row), images)?;
+        let cell = &row.grid[i][j];
+        let lost = lost(row, cell, images)?;
         let verdict = if 100.0 * lost.high <= spec.keeps_within {
             Verdict::Holds
         } else if 100.0 * lost.low > spec.keeps_within {
@@ -250,7 +260,7 @@ fn verdicts(
         };
         let words = format!(
             "{} on fresh chips, lost {}; up to {} are allowed",
-            percent(&over_chips(judged_cell(spec, row), images)?),
+            percent(&over_chips(cell, images)?),
             points(&lost),
             spec.keeps_within
         );
@@ -258,7 +268,7 @@ fn verdicts(
         cases.push(Case { place, verdict, words });
     }
     for pair in spec.contests.iter().filter(|contest| context.runs(contest)) {
-        let of = |key: &str| find(key).map(|row| judged_cell(spec, row));
+        let of = |key: &str| find(key).map(|row| &row.grid[i][j][..]);
         let (better, worse) = (of(&pair.better), of(&pair.worse));
         cases.push(contest(
             (&context.label(&pair.better), better),

@@ -32,6 +32,8 @@ pub(crate) enum Analysis {
 pub(crate) struct Deployment {
     /// Which methods the claim puts before which.
     pub(crate) contests: Vec<Contest>,
+    /// Where the paper's numbers are.
+    pub(crate) paper_source: Option<String>,
     #[serde(default)]
     pub(crate) paper: Vec<PaperDeployment>,
 }
@@ -49,7 +51,6 @@ pub(crate) struct Contest {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PaperDeployment {
     pub(crate) method: String,
-    pub(crate) source: String,
     /// Epochs at which the next two are given.
     pub(crate) epochs: Vec<usize>,
     /// Training loss.
@@ -78,6 +79,8 @@ pub(crate) struct Transfer {
     pub(crate) keeps_within: f64,
     /// Which methods the claim puts before which.
     pub(crate) contests: Vec<Contest>,
+    /// Where the paper's numbers are.
+    pub(crate) paper_source: Option<String>,
     #[serde(default)]
     pub(crate) paper: Vec<PaperTransfer>,
 }
@@ -87,7 +90,6 @@ pub(crate) struct Transfer {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PaperTransfer {
     pub(crate) method: String,
-    pub(crate) source: String,
     pub(crate) accuracy: Vec<Vec<f64>>,
 }
 
@@ -100,6 +102,8 @@ pub(crate) struct Curves {
     /// Largest loss of clean accuracy, in percent points, that counts as none.
     #[serde(deserialize_with = "percent")]
     pub(crate) tolerance: f64,
+    /// Where the paper's numbers are.
+    pub(crate) paper_source: Option<String>,
     #[serde(default)]
     pub(crate) paper: Vec<PaperCurve>,
 }
@@ -108,7 +112,6 @@ pub(crate) struct Curves {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PaperCurve {
     pub(crate) method: String,
-    pub(crate) source: String,
     pub(crate) loss: Vec<f64>,
     pub(crate) accuracy: Vec<f64>,
 }

@@ -222,7 +222,7 @@ fn what_could_only_fail_after_training_is_refused_before() {
         ("fig2j.toml", layers, "layers = [\"fc2\", \"fc9\"]", "no layer \"fc9\"; there is conv1"),
         ("fig2j.toml", layers, "layers = []", "layers is empty"),
         ("fig2j.toml", "method = \"bp\"\nlabel", "method = \"bb\"\nlabel", "method \"bb\""),
-        ("fig2e.toml", "method = \"sat\"\nsource", "method = \"sad\"\nsource", "method \"sad\""),
+        ("fig2e.toml", "method = \"sat\"\nloss", "method = \"sad\"\nloss", "method \"sad\""),
         ("fig2f.toml", "bin_milliamp = 0.025", "bin_milliamp = 0.03", "a whole number"),
         (
             "gap.toml",
