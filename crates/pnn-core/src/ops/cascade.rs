@@ -139,30 +139,34 @@ fn size(ports: usize) -> usize {
 }
 
 /// The matrices of all chips; and every strip before each column, if `kept`.
+///
+/// Memory is asked for and given back by the calling thread, whose pool has it for the next step.
 fn forward<T: Real>(
     wiring: &Wiring,
     (cells, diagonal): (&[T], &[T]),
     chips: usize,
     kept: bool,
-) -> (Buffer<T>, Vec<Buffer<T>>) {
+) -> (Buffer<T>, Buffer<T>) {
     let (ports, count) = (wiring.ports, wiring.cells());
-    let run = |strip: &Strip| {
-        let cells = &cells[strip.chip * count * 8..][..count * 8];
-        let diagonal = &diagonal[strip.chip * ports * 2..][..ports * 2];
-        let before = if kept { wiring.columns.len() * size(ports) } else { 0 };
-        let mut history = Buffer::scratch(before);
-        let mut values = Buffer::zeros(size(ports));
-        for (lane, port) in (strip.first..strip.first + strip.width).enumerate() {
-            values[port * 2 * WIDTH + lane] = diagonal[2 * port];
-            values[port * 2 * WIDTH + WIDTH + lane] = diagonal[2 * port + 1];
-        }
-        through(wiring, cells, &mut values, &mut history);
-        (values, history)
-    };
     let strips = strips(ports, chips);
-    let (values, history): (Vec<_>, Vec<_>) = strips.par_iter().map(run).unzip();
+    let before = if kept { wiring.columns.len() * size(ports) } else { 0 };
+    let mut history = Buffer::scratch(strips.len() * before);
+    let mut all = Buffer::zeros(strips.len() * size(ports));
+    strips
+        .par_iter()
+        .zip(all.par_chunks_mut(size(ports)))
+        .zip(parts(&mut history, before, strips.len()))
+        .for_each(|((strip, values), history)| {
+            let cells = &cells[strip.chip * count * 8..][..count * 8];
+            let diagonal = &diagonal[strip.chip * ports * 2..][..ports * 2];
+            for (lane, port) in (strip.first..strip.first + strip.width).enumerate() {
+                values[port * 2 * WIDTH + lane] = diagonal[2 * port];
+                values[port * 2 * WIDTH + WIDTH + lane] = diagonal[2 * port + 1];
+            }
+            through(wiring, cells, values, history);
+        });
     let mut u = Buffer::scratch(chips * 2 * ports * ports);
-    for (strip, values) in strips.iter().zip(&values) {
+    for (strip, values) in strips.iter().zip(all.chunks_exact(size(ports))) {
         for (row, values) in values.chunks_exact(2 * WIDTH).enumerate() {
             for part in 0..2 {
                 let place = ((strip.chip * 2 + part) * ports + row) * ports + strip.first;
@@ -174,39 +178,58 @@ fn forward<T: Real>(
     (u, history)
 }
 
+/// Parts of equal length, which may be none.
+fn parts<T>(values: &mut [T], length: usize, count: usize) -> Vec<&mut [T]> {
+    let mut rest = values;
+    (0..count)
+        .map(|_| {
+            let (part, after) = std::mem::take(&mut rest).split_at_mut(length);
+            rest = after;
+            part
+        })
+        .collect()
+}
+
 /// Gradients of cells, if wanted, and diagonal.
 fn backward<T: Real>(
     wiring: &Wiring,
     cells: &[T],
-    history: &[Buffer<T>],
+    history: &[T],
     gradient: &[T],
     want_cells: bool,
 ) -> (Option<Buffer<T>>, Buffer<T>) {
     let (ports, count) = (wiring.ports, wiring.cells());
     let chips = gradient.len() / (2 * ports * ports);
-    let run = |(strip, history): (&Strip, &Buffer<T>)| {
-        let cells = &cells[strip.chip * count * 8..][..count * 8];
-        let mut values = Buffer::zeros(size(ports));
-        for (row, values) in values.chunks_exact_mut(2 * WIDTH).enumerate() {
-            for part in 0..2 {
-                let place = ((strip.chip * 2 + part) * ports + row) * ports + strip.first;
-                values[part * WIDTH..][..strip.width]
-                    .copy_from_slice(&gradient[place..place + strip.width]);
-            }
-        }
-        let mut dcells = Buffer::<T>::zeros(if want_cells { count * 8 } else { 0 });
-        back(wiring, cells, history, &mut values, &mut dcells);
-        (dcells, values)
-    };
     let strips = strips(ports, chips);
-    let found: Vec<_> = strips.par_iter().zip(history).map(run).collect();
+    let before = history.len() / strips.len().max(1);
+    let mut all = Buffer::zeros(strips.len() * size(ports));
+    let of_cells = if want_cells { count * 8 } else { 0 };
+    let mut dparts = Buffer::<T>::zeros(strips.len() * of_cells);
+    strips
+        .par_iter()
+        .enumerate()
+        .zip(all.par_chunks_mut(size(ports)))
+        .zip(parts(&mut dparts, of_cells, strips.len()))
+        .for_each(|(((number, strip), values), dcells)| {
+            let cells = &cells[strip.chip * count * 8..][..count * 8];
+            for (row, values) in values.chunks_exact_mut(2 * WIDTH).enumerate() {
+                for part in 0..2 {
+                    let place = ((strip.chip * 2 + part) * ports + row) * ports + strip.first;
+                    values[part * WIDTH..][..strip.width]
+                        .copy_from_slice(&gradient[place..place + strip.width]);
+                }
+            }
+            back(wiring, cells, &history[number * before..][..before], values, dcells);
+        });
     let mut dcells = want_cells.then(|| Buffer::zeros(chips * count * 8));
     let mut ddiagonal = Buffer::zeros(chips * ports * 2);
-    for (strip, (of_strip, values)) in strips.iter().zip(&found) {
+    for (number, strip) in strips.iter().enumerate() {
         if let Some(dcells) = &mut dcells {
             let sum = &mut dcells[strip.chip * count * 8..][..count * 8];
-            sum.iter_mut().zip(of_strip.iter()).for_each(|(sum, part)| *sum += *part);
+            let part = &dparts[number * of_cells..][..of_cells];
+            sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += *part);
         }
+        let values = &all[number * size(ports)..][..size(ports)];
         for (lane, port) in (strip.first..strip.first + strip.width).enumerate() {
             for part in 0..2 {
                 ddiagonal[(strip.chip * ports + port) * 2 + part] =

@@ -1,6 +1,8 @@
 //! A safe, sequential front of the `gemm` crate. Parallelism is over fixed blocks in the callers,
 //! so that results never depend on the number of threads.
 
+use std::borrow::Cow;
+
 use super::real::Real;
 
 /// A strided view of a matrix.
@@ -22,6 +24,30 @@ impl<'a, T: Real> Matrix<'a, T> {
 
     pub(crate) fn rows_from(self, row: usize) -> Self {
         Self { values: &self.values[(row * self.row_stride).min(self.values.len())..], ..self }
+    }
+
+    /// The matrix itself where its numbers are `f32`.
+    pub(crate) fn as_f32(self) -> Option<Matrix<'a, f32>> {
+        let Self { values, row_stride, column_stride } = self;
+        Some(Matrix { values: T::as_f32(values)?, row_stride, column_stride })
+    }
+
+    /// The values, and the steps from row to row and from column to column.
+    pub(crate) fn strided(self) -> (&'a [T], (usize, usize)) {
+        (self.values, (self.row_stride, self.column_stride))
+    }
+
+    /// The values in row-major order.
+    pub(crate) fn in_rows(self, rows: usize, columns: usize) -> Cow<'a, [T]> {
+        if self.column_stride == 1 && self.row_stride == columns {
+            return Cow::Borrowed(self.values);
+        }
+        let mut lines = Vec::with_capacity(rows * columns);
+        for row in 0..rows {
+            let column = |column| self.values[row * self.row_stride + column * self.column_stride];
+            lines.extend((0..columns).map(column));
+        }
+        Cow::Owned(lines)
     }
 
     fn covers(&self, rows: usize, columns: usize) -> bool {

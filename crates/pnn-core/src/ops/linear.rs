@@ -1,19 +1,10 @@
 //! Dense products and biases.
 
-use rayon::prelude::*;
-
-use super::gemm::{Matrix, gemm};
+use super::dense::product;
+use super::gemm::Matrix;
 use super::real::{Real, dispatch};
 use super::simd::{lane_sum, multiversion};
-use crate::tensor::Buffer;
 use crate::{Error, Result, Tensor};
-
-/// Rows of an output that one task computes; fixed, so that results never depend on the number
-/// of threads.
-const ROWS: usize = 32;
-
-/// Multiplications below which a product stays on one thread: waking another costs more.
-const SMALL: usize = 1 << 18;
 
 /// `y = x W^T`.
 ///
@@ -50,19 +41,6 @@ pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
             Ok(vec![dx.transpose()?, dw.transpose()?])
         })
     }))
-}
-
-/// `c (m, n) = a (m, k) b (k, n)`, split over fixed blocks of rows of `c`.
-fn product<T: Real>(m: usize, n: usize, k: usize, a: Matrix<'_, T>, b: Matrix<'_, T>) -> Buffer<T> {
-    let mut c = Buffer::scratch(m * n);
-    if m * n * k < SMALL {
-        gemm(m, n, k, a, b, &mut c, false);
-        return c;
-    }
-    c.par_chunks_mut(ROWS * n).enumerate().for_each(|(block, c)| {
-        gemm(c.len() / n, n, k, a.rows_from(block * ROWS), b, c, false);
-    });
-    c
 }
 
 /// Adds `bias` (channels) to dimension 1 of `x` (batch, channels, ...): in place where `x` is given

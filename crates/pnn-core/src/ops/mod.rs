@@ -6,12 +6,14 @@
 mod cascade;
 mod complex_norm;
 mod conv;
+mod dense;
 mod detect;
 mod gemm;
 mod linear;
 mod map;
 mod norm;
 mod pool;
+mod product;
 pub(crate) mod real;
 pub(crate) mod simd;
 mod through;

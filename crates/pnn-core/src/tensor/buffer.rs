@@ -16,7 +16,8 @@ const SMALLEST: usize = 2048;
 const KEPT: usize = 3 << 30;
 
 /// Values in memory, given back to the pool of the thread that drops them (unless they came from a
-/// vector: who makes those takes none from the pool, which would only fill up).
+/// vector: who makes those takes none from the pool, which would only fill up). So a task of another
+/// thread must not return one: what it is to fill is made by who drops it.
 pub struct Buffer<T: Element> {
     values: Vec<T>,
     pooled: bool,

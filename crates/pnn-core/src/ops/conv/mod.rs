@@ -6,7 +6,6 @@ mod direct;
 mod im2col;
 mod interleaved;
 mod kernels;
-mod product;
 mod scratch;
 mod tiles;
 mod winograd;

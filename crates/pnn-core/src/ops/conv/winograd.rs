@@ -12,8 +12,8 @@
 
 use rayon::prelude::*;
 
+use super::super::product::{COLUMNS, Multiply, ROWS};
 use super::channels_last::{BLOCK, ChannelsLast, depth};
-use super::product::{COLUMNS, Multiply, ROWS};
 use super::scratch::Scratch;
 use super::tiles::{Forward, Gradient, Inverse, TILE, Tiles};
 use super::{Gradients, Sizes, by_tasks};

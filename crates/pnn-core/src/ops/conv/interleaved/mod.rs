@@ -275,11 +275,11 @@ impl Plan {
             let images = images.elements::<T>()?.par_chunks(per_task * image);
             let outputs = outputs.elements::<T>()?.par_chunks(per_task * out);
             let length = shape.iter().product();
-            let partial: Vec<Buffer<T>> = images.zip(outputs).map(|(images, outputs)| {
-                let mut dw = Buffer::zeros(length);
-                pairs.add_products(images, outputs, &mut dw);
-                dw
-            }).collect();
+            let mut partial: Vec<Buffer<T>> =
+                (0..s.batch.div_ceil(per_task)).map(|_| Buffer::zeros(length)).collect();
+            partial.par_iter_mut().zip(images.zip(outputs)).for_each(|(dw, (images, outputs))| {
+                pairs.add_products(images, outputs, dw);
+            });
             Tensor::from_buffer(total(length, &partial), shape)
         })
     }

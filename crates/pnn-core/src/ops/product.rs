@@ -6,7 +6,7 @@ use pulp::Simd;
 pub(super) const ROWS: usize = 8;
 
 /// Columns of the second matrix are a multiple of this.
-const NARROW: usize = 16;
+pub(super) const NARROW: usize = 16;
 
 /// Columns of the second matrix that are multiplied together where there are as many.
 pub(super) const COLUMNS: usize = 32;
