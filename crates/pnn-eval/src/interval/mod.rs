@@ -4,6 +4,7 @@
 //! |---|---|
 //! | Accuracy of one model on `n` test images | [`wilson`] |
 //! | Mean over independent seeds or chips | [`student_t`] |
+//! | Mean over seeds and chips, each seed on the same chips | [`crossed`] |
 //! | Difference of two methods on the same seeds or chips | [`paired_differences`] |
 //! | Median, yield, quantile, anything else over seeds | [`bootstrap`] |
 //!
@@ -11,6 +12,7 @@
 //! training seeds or over chips.
 
 mod bootstrap;
+mod crossed;
 mod student_t;
 mod wilson;
 
@@ -19,6 +21,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use bootstrap::bootstrap;
+pub use crossed::crossed;
 pub use student_t::{paired_differences, student_t};
 pub use wilson::wilson;
 
@@ -35,6 +38,8 @@ pub enum Method {
     StudentT,
     /// Student's t interval of the mean of paired differences.
     PairedT,
+    /// Student's t interval of a mean over two crossed samples.
+    Crossed,
     /// The bias-corrected and accelerated bootstrap (Efron 1987).
     BootstrapBca,
 }
@@ -45,6 +50,7 @@ impl fmt::Display for Method {
             Self::Wilson => "Wilson",
             Self::StudentT => "Student t",
             Self::PairedT => "paired Student t",
+            Self::Crossed => "crossed Student t",
             Self::BootstrapBca => "BCa bootstrap",
         })
     }

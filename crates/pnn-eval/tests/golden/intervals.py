@@ -38,6 +38,22 @@ def student_t():
             yield {"values": values, "level": level, "low": interval[0], "high": interval[1]}
 
 
+def crossed():
+    rng = np.random.default_rng(4)
+    for rows, columns in [(2, 2), (3, 20), (5, 4)]:
+        table = 95 + rng.normal(0, 1, (rows, 1)) + rng.normal(0, 3, (1, columns)) + rng.normal(0, 0.5, (rows, columns))
+        for level in LEVELS:
+            halves = [
+                scipy.stats.t.ppf(0.5 + level / 2, means.size - 1) * scipy.stats.sem(means)
+                for means in [table.mean(axis=1), table.mean(axis=0)]
+            ]
+            interval = table.mean() - np.hypot(*halves), table.mean() + np.hypot(*halves)
+            yield {
+                "columns": columns, "values": list(table.ravel()), "level": level,
+                "low": interval[0], "high": interval[1],
+            }
+
+
 def bca():
     rng = np.random.default_rng(2)
     cases = [("mean", np.mean, rng.lognormal(0, 1, 12)), ("median", np.median, rng.normal(5, 2, 15))]
@@ -61,6 +77,7 @@ json.dump(
         "made_by": f"intervals.py with scipy {scipy.__version__}, statsmodels {statsmodels.__version__}",
         "wilson": list(wilson()),
         "student_t": list(student_t()),
+        "crossed": list(crossed()),
         "bca": list(bca()),
     },
     sys.stdout,

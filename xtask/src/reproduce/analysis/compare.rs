@@ -1,10 +1,10 @@
 //! Accuracies of seeds and chips with their intervals, and differences of methods on the same ones.
 //!
-//! All networks of a comparison see the same test images. An interval over seeds says how much other
-//! trainings would differ on these images.
+//! All networks of a comparison see the same test images and chips. An interval over seeds says how much
+//! other trainings would differ on these images, one over seeds and chips how much others would on others.
 
 use pnn_eval::Interval;
-use pnn_eval::interval::{paired_differences, student_t, wilson};
+use pnn_eval::interval::{crossed, paired_differences, student_t, wilson};
 
 use crate::error::Result;
 
@@ -24,15 +24,23 @@ pub(super) fn over_seeds(percent: &[f64], images: u64) -> Result<Interval> {
     if percent.len() == 1 {
         return Ok(of_images);
     }
-    // An accuracy is no less than 0 and no more than 1, whatever Student's t says.
-    let interval = widened(student_t(percent, LEVEL)?.scaled(0.01), of_images);
-    Ok(Interval { low: interval.low.max(0.0), high: interval.high.min(1.0), ..interval })
+    Ok(of_accuracy(widened(student_t(percent, LEVEL)?.scaled(0.01), of_images)))
 }
 
-/// [`over_seeds`] of the means of chips; with one seed over its chips.
+/// An accuracy is no less than 0 and no more than 1, whatever Student's t says.
+fn of_accuracy(interval: Interval) -> Interval {
+    Interval { low: interval.low.max(0.0), high: interval.high.min(1.0), ..interval }
+}
+
+/// [`over_seeds`] and chips: other trainings on other chips. With one seed it is over its chips.
 pub(super) fn over_chips(seeds: &[Vec<f64>], images: u64) -> Result<Interval> {
     match seeds {
         [one] => over_seeds(one, images),
+        [several, ..] if several.len() > 1 => {
+            let of_images =
+                wilson_of(means(seeds).iter().sum::<f64>() / seeds.len() as f64, images)?;
+            Ok(of_accuracy(widened(crossed(seeds, LEVEL)?.scaled(0.01), of_images)))
+        }
         _ => over_seeds(&means(seeds), images),
     }
 }
@@ -47,14 +55,20 @@ pub(super) fn difference(a: &[f64], b: &[f64], images: u64) -> Result<Interval> 
     }
 }
 
-/// [`difference`] of the means of chips; with one seed it is over its chips and the images,
-/// whichever is wider.
+/// [`difference`] over seeds and chips, which both methods share. With one seed it is over its chips
+/// or the images, whichever is wider.
 pub(super) fn chips_difference(a: &[Vec<f64>], b: &[Vec<f64>], images: u64) -> Result<Interval> {
     let of_means = difference(&means(a), &means(b), images)?;
     match (a, b) {
         ([one], [other]) if one.len() > 1 => {
             let of_chips = paired_differences(one, other, LEVEL)?.scaled(0.01);
             Ok(widened(of_chips, of_means))
+        }
+        ([several, ..], _) if several.len() > 1 => {
+            let apart =
+                |(a, b): (&Vec<f64>, &Vec<f64>)| a.iter().zip(b).map(|(a, b)| a - b).collect();
+            let apart: Vec<Vec<f64>> = a.iter().zip(b).map(apart).collect();
+            Ok(crossed(&apart, LEVEL)?.scaled(0.01))
         }
         _ => Ok(of_means),
     }
@@ -99,9 +113,9 @@ pub(super) fn about_intervals(seeds: usize) -> &'static str {
              trainings."
         }
         _ => {
-            "Intervals are at 95 %, Student's t over seeds, of paired differences where methods are compared: how much other \
-             trainings would differ on these very images and chips. Those of accuracies are no narrower than Wilson's over the \
-             images."
+            "Intervals are at 95 %, Student's t over seeds and, where several chips are drawn, over both: how much other \
+             trainings on other chips would differ on these very images. Where methods are compared they are of paired \
+             differences. Those of accuracies are no narrower than Wilson's over the images."
         }
     }
 }
@@ -139,8 +153,26 @@ mod tests {
         let over = chips_difference(&a, &b, 1000).unwrap();
         assert!((over.estimate + 0.003).abs() < 1e-9 && over.low < -0.01 && over.high > 0.005);
         assert!(over_chips(&a, 1000).unwrap().low < 0.975);
-        let seeds = [vec![1.0, 2.0, 6.0], vec![4.0]];
+        let seeds = [vec![1.0, 2.0, 6.0], vec![4.0, 4.0, 4.0]];
         assert_eq!(means(&seeds), [3.0, 4.0]);
         assert_eq!(chips_difference(&seeds, &seeds, 1000).unwrap().estimate, 0.0);
+    }
+
+    /// Three trainings that agree on each of four chips, which differ.
+    #[test]
+    fn chips_that_differ_count_even_if_seeds_agree() {
+        let (a, b) = (vec![vec![90.0, 70.0, 80.0, 88.0]; 3], vec![vec![85.0, 75.0, 76.0, 84.0]; 3]);
+        let over = over_chips(&a, 100_000).unwrap();
+        assert!(
+            (over.estimate - 0.82).abs() < 1e-12 && over.low < 0.75 && over.high > 0.89,
+            "{over}"
+        );
+        let apart = chips_difference(&a, &b, 100_000).unwrap();
+        assert!((apart.estimate - 0.02).abs() < 1e-12 && apart.low < 0.0, "{apart}");
+        // One chip for all: over the seeds.
+        let single = |values: [f64; 3]| values.map(|v| vec![v]).to_vec();
+        let (a, b) = (single([90.0, 91.0, 92.0]), single([80.0, 81.5, 81.8]));
+        let want = difference(&means(&a), &means(&b), 1000).unwrap();
+        assert_eq!(chips_difference(&a, &b, 1000).unwrap(), want);
     }
 }

@@ -7,9 +7,7 @@ use pnn_eval::plot::{Axis, Heatmap, LineSeries, heatmap, line_chart};
 use pnn_eval::{Cell, Column, Interval, Svg, Table, Verdict};
 use pnn_noise::{Noise, NoiseModel, Source};
 
-use super::compare::{
-    about_intervals, chips_difference, difference, means, over_chips, percent, points,
-};
+use super::compare::{about_intervals, chips_difference, means, over_chips, percent, points};
 use super::judged::{Case, Judged, contest};
 use super::{Context, Findings};
 use crate::error::{Error, Result};
@@ -230,11 +228,9 @@ fn whole(spec: &Transfer, view: &View, row: &Row, images: u64) -> Result<Table> 
 
 /// What is lost from the fixed chip to others.
 fn lost(row: &Row, cell: &[Vec<f64>], images: u64) -> Result<Interval> {
-    match (cell, &row.fixed[..]) {
-        // One training: how much it would lose on other chips.
-        ([chips], [fixed]) => chips_difference(&[vec![*fixed; chips.len()]], cell, images),
-        _ => difference(&row.fixed, &means(cell), images),
-    }
+    let fixed: Vec<Vec<f64>> =
+        row.fixed.iter().zip(cell).map(|(fixed, chips)| vec![*fixed; chips.len()]).collect();
+    chips_difference(&fixed, cell, images)
 }
 
 /// Whether the method keeps its accuracy on fresh chips, and the contests there.
@@ -278,4 +274,42 @@ fn verdicts(
         )?);
     }
     Ok(cases)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(fixed: [f64; 2], cell: [[f64; 3]; 2]) -> Row {
+        let grid = vec![vec![cell.map(|chips| chips.to_vec()).to_vec()]];
+        Row { key: "a".into(), label: "A".into(), fixed: fixed.to_vec(), grid }
+    }
+
+    fn spec() -> Transfer {
+        serde_json::from_value(serde_json::json!({
+            "phase_std": [0.1], "splitter_std": [0.2], "judged_at": [0.1, 0.2], "good_from": 95.0,
+            "method": "a", "keeps_within": 3.0, "contests": [],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_chip_is_good_from_the_limit_on() {
+        let row = row([99.0, 98.0], [[95.0, 94.9, 97.0], [96.0, 20.0, 95.0]]);
+        assert_eq!(good(&spec(), &row.grid[0][0]), 4.0 / 6.0);
+        assert!((mean(&row.grid[0][0]) - 82.983_333).abs() < 1e-6);
+        assert_eq!(judged_place(&spec()).unwrap(), (0, 0));
+        let elsewhere = Transfer { judged_at: [0.1, 0.3], ..spec() };
+        assert!(judged_place(&elsewhere).unwrap_err().to_string().contains("0.3"));
+    }
+
+    #[test]
+    fn a_move_loses_what_the_fixed_chip_has_more() {
+        let row = row([99.0, 98.0], [[96.0, 95.0, 97.0], [95.0, 94.0, 96.0]]);
+        let lost = lost(&row, &row.grid[0][0], 10_000).unwrap();
+        assert!(
+            (lost.estimate - 0.03).abs() < 1e-12 && lost.low > 0.0 && lost.high > 0.03,
+            "{lost}"
+        );
+    }
 }
