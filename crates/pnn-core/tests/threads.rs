@@ -61,6 +61,9 @@ fn kernels() {
     check("straight_through", &[x], |t| ops::straight_through(&t[0], &measured));
     let inputs = [f32s(5, &[131, 77]), f32s(6, &[93, 77])];
     check("linear", &inputs, |t| ops::linear(&t[0], &t[1]));
+    // In registers: broken blocks of rows, and more than one depth.
+    let inputs = [f32s(5, &[131, 304]), f32s(6, &[96, 304])];
+    check("linear, whole vectors", &inputs, |t| ops::linear(&t[0], &t[1]));
 }
 
 /// Batches of several groups, tasks and blocks of outputs.

@@ -9,7 +9,7 @@ use matrices::{UNIVERSAL, identity, largest_difference, normal, of, random, tran
 use pnn_core::{Controls, DType, Deviations, PhysicalLayer, Seed, Tensor};
 use pnn_devices::mzi::{
     Basis, EXCESS_LOSS_DB, GAMMA_ERROR_RAD, LEFT_SPLITTER_ERROR, Layout, MziMesh, PHI_ERROR_RAD,
-    RIGHT_SPLITTER_ERROR, SplitterError, THERMAL_CROSSTALK, THETA_ERROR_RAD,
+    PhaseHeaters, RIGHT_SPLITTER_ERROR, SplitterError, THERMAL_CROSSTALK, THETA_ERROR_RAD,
 };
 use proptest::prelude::*;
 
@@ -29,6 +29,38 @@ fn frobenius(one: &Tensor, other: &Tensor) -> f64 {
     let pairs = values(one).into_iter().zip(values(other));
     let off: f64 = pairs.map(|(a, b)| (a - b).powi(2)).sum();
     (off / values(other).iter().map(|v| v * v).sum::<f64>()).sqrt()
+}
+
+/// Heaters do not cool: a phase that would turn negative goes on to the next turn.
+#[test]
+fn heated_meshes_with_errors_of_phases_are_programmed_exactly() {
+    let heaters = PhaseHeaters { rad_per_volt2: 0.7, max_volt: 3.2 };
+    for basis in [Basis::Bloch, Basis::SingleMode] {
+        let mesh = MziMesh::new(Layout::Rectangular, 9).unwrap().with_basis(basis);
+        let mesh = mesh.with_heaters(heaters).unwrap();
+        let chip = errors(&mesh, &[&PHASES[..], &SPLITTERS].concat(), 0.02, 0.1, 3);
+        // What this chip can do, it does, whatever its heaters are set to.
+        let target = transfer(&mesh, &mesh.init(&Seed::new(3), DType::F64).unwrap(), &chip);
+        let programmed = mesh.program(&target, &chip).unwrap();
+        assert_eq!(programmed.unreachable, 0);
+        assert!(programmed.distance < 1e-10, "{basis:?}: {:e}", programmed.distance);
+        for (name, volts) in programmed.controls.iter() {
+            assert!(values(volts).iter().all(|v| (0.0..=3.2).contains(v)), "{name}");
+        }
+    }
+    // All phases of this one are zero, and their errors are not.
+    let mesh = MziMesh::new(Layout::Rectangular, 4).unwrap();
+    let dark: Controls = mesh
+        .controls()
+        .iter()
+        .map(|c| (c.name.to_owned(), Tensor::zeros(c.shape.clone(), DType::F64).unwrap()))
+        .collect();
+    let target = transfer(&mesh, &dark, &Deviations::none());
+    let chip = PHASES
+        .iter()
+        .fold(Deviations::none(), |chip, port| chip.with(*port, Tensor::new(0.3).unwrap()));
+    let programmed = mesh.with_heaters(heaters).unwrap().program(&target, &chip).unwrap();
+    assert!(programmed.distance < 1e-10, "{:e}", programmed.distance);
 }
 
 proptest! {

@@ -143,7 +143,7 @@ impl Source {
                 if limit < 1.0 && limit > 0.0 && limit >= 0.1 * std {
                     return Ok(());
                 }
-                let allowed = "below 1, above 0 and a tenth of std";
+                let allowed = "below 1, above 0 and at least a tenth of splitter std";
                 Err(Error::Range { what: "splitter limit", value: limit, allowed })
             }
             Self::Quantisation { bits } if (1..=24).contains(&bits) => Ok(()),

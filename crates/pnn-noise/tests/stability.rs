@@ -3,10 +3,10 @@
 
 mod common;
 
-use common::{RESONANCE, at, bits, everything, linear, one, stack, values};
+use common::{RESONANCE, at, bits, everything, linear, mesh, one, stack, values};
 use pnn_core::testing::strategies;
 use pnn_core::{Physical, Seed};
-use pnn_noise::{Noise, NoiseModel, Source};
+use pnn_noise::{Beyond, Noise, NoiseModel, Source};
 use proptest::prelude::*;
 
 fn drawn(source: Source, port: &str) -> Vec<f64> {
@@ -40,6 +40,34 @@ fn draws_are_pinned() {
     assert_eq!(drawn(random, RESONANCE), [-0.424_788_207_516_925_25]);
     let drift = Source::Drift { kelvin: -0.5, nm_per_kelvin: 0.25 };
     assert_eq!(drawn(drift, RESONANCE), [-0.125]);
+}
+
+/// Every chip of Fig. 4 is drawn from these.
+#[test]
+fn draws_of_a_mesh_are_pinned() {
+    let layer = mesh(3);
+    let draw = |source, port: &str| {
+        let chip = one(source).draw(&[&layer], 1, &Seed::new(0)).unwrap();
+        values(at(&chip, "mesh", port))
+    };
+    let phase = Source::Phase { std_rad: 1.0 };
+    let splitter = Source::Splitter { std: 0.5, limit: 0.99, beyond: Beyond::Redraw };
+    assert_eq!(
+        draw(phase.clone(), "theta_error_rad"),
+        [-0.593_429_801_391_340_3, -0.278_969_285_605_859_15, -1.472_284_366_378_271_9]
+    );
+    assert_eq!(
+        draw(phase, "phi_error_rad"),
+        [-1.039_837_879_653_143_8, 0.563_634_903_546_334_4, 0.308_930_430_504_969_54]
+    );
+    assert_eq!(
+        draw(splitter.clone(), "left_splitter_error"),
+        [0.171_471_016_628_477_83, -0.261_266_066_956_551_2, 0.149_809_600_117_747]
+    );
+    assert_eq!(
+        draw(splitter, "right_splitter_error"),
+        [-0.109_982_839_750_204_55, 0.487_329_198_736_382_2, 0.619_345_796_145_112_6]
+    );
 }
 
 /// A second source of a kind has a stream of its own, pinned too.

@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::{RESONANCE, at, linear, one, stack, values};
+use common::{RESONANCE, at, linear, mesh, one, stack, values};
 use pnn_core::{Physical, Seed};
-use pnn_noise::{Noise, NoiseModel, Source};
+use pnn_noise::{Beyond, Noise, NoiseModel, Source};
 
 /// Standard errors that a statistic of a fixed seed may be off: one in two million.
 const SIGMAS: f64 = 5.0;
@@ -48,6 +48,57 @@ fn fabrication_weights_and_readout_are_normal() {
     is_normal(&values(at(&weight, "fc1", "weight_error")), 0.3);
     let readout = one(Source::Readout { std: 2.0 }).draw(&[&layer], 100, &seed).unwrap();
     is_normal(&values(at(&readout, "fc1", "readout_error")), 2.0);
+}
+
+/// A mesh of 120 ports has 7,140 interferometers.
+#[test]
+fn phases_and_splitters_are_normal_and_each_has_its_own() {
+    let (layer, seed) = (mesh(120), Seed::new(1));
+    let phases = one(Source::Phase { std_rad: 0.15 }).draw(&[&layer], 1, &seed).unwrap();
+    let splitter = Source::Splitter { std: 0.15, limit: 0.99, beyond: Beyond::Redraw };
+    let splitters = one(splitter).draw(&[&layer], 1, &seed).unwrap();
+    let ports = [
+        (&phases, "theta_error_rad"),
+        (&phases, "phi_error_rad"),
+        (&splitters, "left_splitter_error"),
+        (&splitters, "right_splitter_error"),
+    ];
+    let draws = ports.map(|(chip, port)| values(at(chip, "mesh", port)));
+    for (number, of_port) in draws.iter().enumerate() {
+        assert_eq!(of_port.len(), 7140);
+        is_normal(of_port, 0.15);
+        for other in &draws[..number] {
+            let allowed = SIGMAS * 0.15 * 0.15 / (of_port.len() as f64).sqrt();
+            assert!(covariance(of_port, other).abs() <= allowed, "{number}");
+        }
+    }
+}
+
+#[test]
+fn splitters_beyond_their_limit_are_drawn_again_or_clamped() {
+    let layer = mesh(120);
+    let draw = |beyond| {
+        let chip = one(Source::Splitter { std: 0.4, limit: 0.4, beyond });
+        let chip = chip.draw(&[&layer], 1, &Seed::new(1)).unwrap();
+        values(at(&chip, "mesh", "left_splitter_error"))
+    };
+    let again = draw(Beyond::Redraw);
+    let n = again.len() as f64;
+    assert!(
+        again.iter().all(|e| e.abs() <= 0.4) && again.iter().filter(|e| e.abs() == 0.4).count() < 2
+    );
+    // N(0, 1) within +-1: variance 1 - 2 phi(1) / (2 Phi(1) - 1) = 0.29113, that of the square 0.07975.
+    let squares: Vec<f64> = again.iter().map(|e| (e / 0.4).powi(2)).collect();
+    assert!(
+        (mean(&squares) - 0.291_13).abs() <= SIGMAS * (0.079_75 / n).sqrt(),
+        "{}",
+        mean(&squares)
+    );
+    let clamped = draw(Beyond::Clamp);
+    let share = clamped.iter().filter(|e| e.abs() == 0.4).count() as f64 / n;
+    // Beyond one standard deviation: 0.31731.
+    assert!((share - 0.317_31).abs() <= SIGMAS * (0.317_31f64 * 0.682_69 / n).sqrt(), "{share}");
+    assert!(clamped.iter().all(|e| e.abs() <= 0.4));
 }
 
 #[test]

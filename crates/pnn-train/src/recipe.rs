@@ -9,7 +9,7 @@ use pnn_core::optim::{Adam, Asam, Descent, Optimizer, Rule, Sam, Schedule, Sgd, 
 use pnn_core::{Bounds, Chip, DType, Deviations, PhysicalLayer, Seed, Twin};
 use pnn_data::Normalisation;
 use pnn_devices::mrr::{Heater, Lorentzian, MrrBank, Parametrisation};
-use pnn_noise::{NoiseModel, Source};
+use pnn_noise::{Noise, NoiseModel, Source};
 use serde::{Deserialize, Serialize};
 
 use crate::dat::{DualAdaptive, DualAdaptiveSettings};
@@ -173,13 +173,15 @@ impl TryFrom<RawRecipe> for Recipe {
                 NoiseModel::new(hardware.sources().to_vec())?;
                 // A twin keeps its deviations: it can neither round settings that training moves
                 // nor draw a new readout error for each shot.
-                let fleeting = hardware.sources().iter().any(|noise| {
+                let fleeting = |noise: &&Noise| {
                     matches!(noise.source, Source::Quantisation { .. } | Source::Readout { .. })
-                });
-                let allowed = "0: fabrication, drift and weight errors stay as they are";
+                };
+                let count = hardware.sources().iter().filter(fleeting).count();
+                let allowed =
+                    "0: its chip stays as it is, so that only errors that do may be in it";
                 let what =
                     "number of quantisation and readout sources in the hardware of pat and dat";
-                range(what, f64::from(u8::from(fleeting)), !fleeting, allowed)?;
+                range(what, count as f64, count == 0, allowed)?;
             }
             StrategyRecipe::Bp => {}
         }

@@ -295,7 +295,7 @@ pub struct PhysicsAware;
 
 impl Strategy for PhysicsAware {
     fn step(&mut self, batch: &Batch, cx: &mut StepContext<'_>) -> Result<StepReport> {
-        descend(cx.model, cx.optimizer, cx.counters, cx.loss, batch, &mut InSitu(cx.lab), None)
+        cx.descend_in_situ(batch)
     }
 }
 

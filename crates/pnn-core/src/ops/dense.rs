@@ -121,8 +121,18 @@ mod tests {
     #[test]
     fn equals_the_sum_in_double_precision() {
         let value = |i: usize| ((i * 37 + 11) % 101) as f32 * 0.13 - 6.0;
-        let shapes =
-            [(1, 16, 3), (9, 48, 130), (37, 64, 257), (130, 120, 65), (70, 64, 0), (3, 5, 7)];
+        // The last three: too wide, and too large to be turned first.
+        let shapes = [
+            (1, 16, 3),
+            (9, 48, 130),
+            (37, 64, 257),
+            (130, 120, 65),
+            (70, 64, 0),
+            (3, 5, 7),
+            (9, 528, 3),
+            (33, 16, 2050),
+            (2, 512, 80),
+        ];
         for (m, n, k) in shapes {
             let (a, b): (Vec<_>, Vec<_>) =
                 ((0..m * k).map(value).collect(), (0..k * n).map(|i| value(i + 7)).collect());

@@ -16,7 +16,10 @@ use crate::{Error, Result, Tensor};
 pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let (outputs, inputs) =
         weight.dims2().map_err(|_| Error::shape("weight", weight, "(outputs, inputs)"))?;
-    if x.rank() != 2 || x.dim(1)? != inputs || weight.elem_count() == 0 {
+    if weight.elem_count() == 0 {
+        return Err(Error::shape("weight", weight, "(outputs, inputs), not empty"));
+    }
+    if x.rank() != 2 || x.dim(1)? != inputs {
         return Err(Error::shape("input of a linear layer", x, format!("(batch, {inputs})")));
     }
     let batch = x.dim(0)?;

@@ -40,7 +40,7 @@ impl MziMesh {
     /// that stays in its waveguide, `|M_11|`, reaches from `|sin(eta_l + eta_r)|` to `|cos(eta_l -
     /// eta_r)|`. In between theta makes it what it is in [`Self::decompose`], and phi and the phases
     /// of the interferometers before it make the matrix the same: the result is exact. Beyond, it is
-    /// the nearest amplitude with the right phases. Errors of phases are subtracted. The mesh's own
+    /// the nearest amplitude with the right phases. Errors of phases are subtracted; what is set lies within a turn. The mesh's own
     /// loss is ignored, as it is in [`Self::decompose`].
     ///
     /// For Haar-random targets and independent `eta` of standard deviation `sigma` the distance (root
@@ -51,8 +51,7 @@ impl MziMesh {
     ///
     /// # Errors
     /// As [`Self::decompose`]; if the deviations do not fit; if the chip has [`EXCESS_LOSS_DB`],
-    /// [`THERMAL_CROSSTALK`] or errors of voltages, which are not corrected; and if heaters would have
-    /// to cool.
+    /// [`THERMAL_CROSSTALK`] or errors of voltages, which are not corrected.
     pub fn program(&self, target: &Tensor, chip: &Deviations) -> Result<Programmed> {
         let (controls, unreachable) = self.realise(target, chip)?;
         let reached = self.clone().with_loss_db(0.0)?.transfer(&controls, &[chip])?;
@@ -69,6 +68,7 @@ impl MziMesh {
         let mut pass = Pass {
             cells: &self.cells,
             splitters: (errors.left.elements::<f64>()?, errors.right.elements::<f64>()?),
+            theta_errors: errors.theta.elements::<f64>()?,
             carried: vec![Complex::ONE; self.wiring().ports()],
             theta: vec![0.0; count],
             phi: vec![0.0; count],
@@ -93,8 +93,7 @@ impl MziMesh {
             Tensor::from_vec(values, size)
         };
         let phases = [
-            // A turn of theta changes a sign.
-            set(less(&pass.theta, &errors.theta)?)?,
+            set(pass.theta)?,
             set(in_a_turn(less(&pass.phi, &errors.phi)?))?,
             set(in_a_turn(less(&gamma, &turned)?))?,
         ];
@@ -126,7 +125,9 @@ pub(super) fn distance(reached: &Tensor, target: &Tensor) -> Result<f64> {
 struct Pass<'a> {
     cells: &'a Cells,
     splitters: (&'a [f64], &'a [f64]),
+    theta_errors: &'a [f64],
     carried: Vec<Complex<f64>>,
+    /// What is set: the phases without their errors, within a turn.
     theta: Vec<f64>,
     phi: Vec<f64>,
     unreachable: usize,
@@ -139,14 +140,16 @@ impl Pass<'_> {
         let wanted = [matrix[0].map(|v| upper * v), matrix[1].map(|v| lower * v)];
         let (left, right) = (self.splitters.0[cell], self.splitters.1[cell]);
         let (theta, reached) = split(self.cells, &wanted, left, right);
-        let own = self.cells.matrix(cell, [theta, 0.0, left, right]);
+        let error = self.theta_errors[cell];
+        self.theta[cell] = (theta - error).rem_euclid(TAU);
+        // A turn of theta may change a sign, which the phases around it take over.
+        let own = self.cells.matrix(cell, [self.theta[cell] + error, 0.0, left, right]);
         let turn =
             |row: usize, column: usize| (wanted[row][column] * own[row][column].conj()).arg();
         let carried = [turn(1, 0), turn(1, 1)];
         // Three of the four phases make the fourth, and those of large elements must be among them.
         let of = usize::from(wanted[0][0].norm() < wanted[0][1].norm());
         self.phi[cell] = turn(0, of) - carried[of];
-        self.theta[cell] = theta;
         (self.carried[top], self.carried[top + 1]) =
             (Complex::cis(carried[0]), Complex::cis(carried[1]));
         self.unreachable += usize::from(!reached);

@@ -68,8 +68,12 @@ fn orthogonalise(columns: &mut Columns, rows: usize) -> Result<()> {
             return Ok(());
         }
     }
-    let what = "sweeps of Jacobi rotations".to_owned();
-    Err(Error::Range { what, value: SWEEPS as f64, allowed: "enough for singular values" })
+    let what = format!("Jacobi sweeps over a matrix of {rows} rows and {} columns", columns.len());
+    Err(Error::Range {
+        what,
+        value: SWEEPS as f64,
+        allowed: "enough to make its columns orthogonal",
+    })
 }
 
 /// Makes the first `rows` elements of two columns orthogonal; whether they were.

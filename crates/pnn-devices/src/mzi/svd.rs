@@ -233,7 +233,7 @@ impl SvdMesh {
         let errors = chip.shift(ATTENUATION_ERROR, &Tensor::zeros(values.len(), DType::F64)?)?;
         let errors = within(ATTENUATION_ERROR, errors, (-1.0, f64::INFINITY, "(-1, infinity)"))?;
         let errors = errors.elements::<f64>()?;
-        let least = values.iter().zip(errors).map(|(value, error)| value / (1.0 + error));
+        let least = values.iter().zip(errors).map(|(value, error)| value / (1.0 + error).min(1.0));
         let scale = match least.fold(0.0, f64::max) {
             0.0 => 1.0,
             scale => scale,
@@ -306,7 +306,9 @@ impl PhysicalLayer for SvdMesh {
             let controls = self.mesh_controls(controls, side, mesh)?;
             mesh.forward(x, &controls, &part_of(deviations, side, mesh))
         };
+        // Attenuators neither amplify nor turn what is let through around, whatever their error.
         let attenuation = deviations.shift(ATTENUATION_ERROR, controls.get("attenuation")?)?;
+        let attenuation = attenuation.clamp(0.0, 1.0)?;
         let rank = attenuation.dim(0)?;
         let field = run(0, &self.input, x)?;
         let mut field = (field.narrow(2, 0, rank)? * attenuation)?;

@@ -7,6 +7,7 @@ use pnn_core::layers::uniform_fan_in;
 use pnn_core::ops::ConvGeometry;
 use pnn_core::{Chip, DType, Physical, PhysicalLayer, Seed, Tensor};
 use pnn_devices::mrr::{Lorentzian, MrrConv2d, MrrLinear, Parametrisation};
+use pnn_devices::mzi::{Layout, MziMesh};
 use pnn_noise::{Noise, NoiseModel, Source};
 
 pub(crate) const RESONANCE: &str = "resonance_shift_nm";
@@ -21,6 +22,10 @@ pub(crate) fn linear(name: &str, inputs: usize, outputs: usize) -> Physical {
 
 pub(crate) fn bank(parametrisation: Parametrisation) -> Physical {
     place("bank", MrrLinear::with(5, 3, Lorentzian::default(), parametrisation).unwrap())
+}
+
+pub(crate) fn mesh(ports: usize) -> Physical {
+    place("mesh", MziMesh::new(Layout::Rectangular, ports).unwrap())
 }
 
 /// The two kinds of layers of a small LeNet, with biases: 8x8 images to 4 channels of 3x3 to 10

@@ -75,7 +75,7 @@ pub(crate) enum TunedOn {
     /// The common drift of fc2 and fc3 from -2 to 2 K.
     #[default]
     Drift,
-    /// The ideal chip.
+    /// The chip in the loop of the training, or the ideal one, as it is.
     Clean,
     /// Chips drawn from this, the same for all settings.
     Noise(NoiseModel),
@@ -90,7 +90,7 @@ impl TunedOn {
     pub(crate) fn words(&self) -> String {
         match self {
             Self::Drift => "common drift from -2 to 2 K".into(),
-            Self::Clean => "no deviation".into(),
+            Self::Clean => "no deviation but those of a chip in the loop".into(),
             Self::Noise(noise) => {
                 serde_json::to_string(noise).unwrap_or_else(|_| "drawn chips".into())
             }
