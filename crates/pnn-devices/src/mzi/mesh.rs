@@ -360,7 +360,9 @@ impl PhysicalLayer for MziMesh {
         Some(self)
     }
 
-    /// Converters set each phase within a turn, or each voltage up to the largest.
+    /// Converters set each phase within a turn, or each voltage up to the largest. A turn of theta
+    /// changes the sign of an interferometer in the Bloch basis: it is taken for granted that the
+    /// phases after it are set accordingly, which the model leaves where they are.
     fn drives(&self, controls: &Controls) -> Result<Vec<Drive>> {
         if self.heaters.is_some() {
             let ports = [THETA_ERROR_VOLT, PHI_ERROR_VOLT, GAMMA_ERROR_VOLT];
