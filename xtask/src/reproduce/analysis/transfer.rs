@@ -244,12 +244,13 @@ fn verdicts(
     let find = |key: &str| rows.iter().find(|row| row.key == key);
     let (i, j) = judged_place(spec)?;
     let mut cases = Vec::new();
-    if let Some(row) = find(&spec.method) {
+    let moved = spec.keeps.iter().filter_map(|keeps| Some((keeps, find(&keeps.method)?)));
+    for (keeps, row) in moved {
         let cell = &row.grid[i][j];
         let lost = lost(row, cell, images)?;
-        let verdict = if 100.0 * lost.high <= spec.keeps_within {
+        let verdict = if 100.0 * lost.high <= keeps.within {
             Verdict::Holds
-        } else if 100.0 * lost.low > spec.keeps_within {
+        } else if 100.0 * lost.low > keeps.within {
             Verdict::DoesNotHold
         } else {
             Verdict::Undecided
@@ -258,7 +259,7 @@ fn verdicts(
             "{} on fresh chips, lost {}; up to {} are allowed",
             percent(&over_chips(cell, images)?),
             points(&lost),
-            spec.keeps_within
+            keeps.within
         );
         let place = format!("{} moves to other chips, {}", row.label, view.name);
         cases.push(Case { place, verdict, words });
@@ -288,7 +289,7 @@ mod tests {
     fn spec() -> Transfer {
         serde_json::from_value(serde_json::json!({
             "phase_std": [0.1], "splitter_std": [0.2], "judged_at": [0.1, 0.2], "good_from": 95.0,
-            "method": "a", "keeps_within": 3.0, "contests": [],
+            "contests": [],
         }))
         .unwrap()
     }

@@ -73,16 +73,24 @@ pub(crate) struct Transfer {
     /// A chip below this accuracy in percent is no yield.
     #[serde(deserialize_with = "percent")]
     pub(crate) good_from: f64,
-    /// The method whose move to other chips is judged, and how many points it may lose on it.
-    pub(crate) method: String,
-    #[serde(deserialize_with = "percent")]
-    pub(crate) keeps_within: f64,
+    /// Whose move to other chips is judged, if any is.
+    pub(crate) keeps: Option<Keeps>,
     /// Which methods the claim puts before which.
     pub(crate) contests: Vec<Contest>,
     /// Where the paper's numbers are.
     pub(crate) paper_source: Option<String>,
     #[serde(default)]
     pub(crate) paper: Vec<PaperTransfer>,
+}
+
+/// The claim that a method loses little on the way from the fixed chip to others.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Keeps {
+    pub(crate) method: String,
+    /// Percent points that it may lose.
+    #[serde(deserialize_with = "percent")]
+    pub(crate) within: f64,
 }
 
 /// What the paper has of a method over the same grid: rows are phase errors.

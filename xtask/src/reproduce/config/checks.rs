@@ -166,7 +166,8 @@ impl Analysis {
             }
             Self::Transfer(spec) => {
                 let paper = spec.paper.iter().map(|paper| paper.method.as_str());
-                paper.chain(methods(&spec.contests)).chain([spec.method.as_str()]).collect()
+                let keeps = spec.keeps.iter().map(|keeps| keeps.method.as_str());
+                paper.chain(methods(&spec.contests)).chain(keeps).collect()
             }
             Self::Histogram(_) | Self::Sensitivity(_) => Vec::new(),
         }
