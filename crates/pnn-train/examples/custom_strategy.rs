@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use pnn_core::model::{InSilico, Mode, Pass};
 use pnn_core::{DType, Seed};
-use pnn_data::{HeldOut, Normalisation, stratified_split};
+use pnn_data::{HeldOut, stratified_split};
 use pnn_noise::{NoiseModel, Source};
 use pnn_train::{
     Batch, CROSS_ENTROPY, FcActivation, LeNet5, Recipe, Result, StepContext, StepReport, Strategy,
-    TrainConfig, Trainer,
+    Trainer,
 };
 
 struct WorstOfTwo {
@@ -52,15 +52,7 @@ fn main() -> Result<()> {
         &["fc2", "fc3"],
     )?;
     let (_, digits) = stratified_split(&pnn_data::digits(), HeldOut::PerClass(128), &seed)?;
-    let config = TrainConfig {
-        epochs: recipe.epochs,
-        batch_size: recipe.batch_size,
-        schedule: recipe.schedule,
-        normalisation: Normalisation::UNIT,
-        shuffle: true,
-        seed,
-        checkpoint: None,
-    };
+    let config = recipe.config(seed, None);
     let history = Trainer {
         model: &model,
         strategy: &mut WorstOfTwo { noise },

@@ -16,6 +16,7 @@ use crate::dat::{DualAdaptive, DualAdaptiveSettings};
 use crate::lenet::{FcActivation, LayerFactory, LeNet5};
 use crate::mzi_lenet::MziLeNet5;
 use crate::strategy::{Backprop, NoiseAware, PhysicsAware, Pruning, Strategy};
+use crate::trainer::{CheckpointConfig, TrainConfig};
 use crate::{Error, Result};
 
 /// What is trained in a device, and with it the network: rings make a [`LeNet5`], a mesh a
@@ -280,6 +281,20 @@ impl Recipe {
                 Box::new(LeNet5::new(&self.mrr_factory(), FcActivation::Relu, seed, dtype)?)
             }
         })
+    }
+
+    /// How the recipe trains: its epochs, batches, schedule and pixels, with shuffled images.
+    #[must_use]
+    pub fn config(&self, seed: Seed, checkpoint: Option<CheckpointConfig>) -> TrainConfig {
+        TrainConfig {
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            schedule: self.schedule,
+            normalisation: self.normalisation(),
+            shuffle: true,
+            seed,
+            checkpoint,
+        }
     }
 
     /// How the network of the recipe wants its pixels: in [0, 1], or before a mesh with the mean and

@@ -12,7 +12,7 @@ use common::{digits, recipe};
 use pnn_core::model::{Lab, Model};
 use pnn_core::{Chip, Controls, DType, Hardware, Result, Seed, Tensor, Twin};
 use pnn_noise::{NoiseModel, Source};
-use pnn_train::{CROSS_ENTROPY, EpochRecord, MziLeNet5, TrainConfig, Trainer};
+use pnn_train::{CROSS_ENTROPY, EpochRecord, MziLeNet5, Trainer};
 
 fn json(strategy: &str, more: &str) -> String {
     format!(
@@ -55,15 +55,7 @@ fn train(text: &str) -> (Vec<EpochRecord>, usize, Box<dyn Model>) {
         let twin = Twin::new(Arc::clone(layer.unwrap().device()), deviations).unwrap();
         counting.insert(name.clone(), Box::new(Counted(twin, Arc::clone(&measured))));
     }
-    let config = TrainConfig {
-        epochs: recipe.epochs,
-        batch_size: recipe.batch_size,
-        schedule: recipe.schedule,
-        normalisation: recipe.normalisation(),
-        shuffle: true,
-        seed,
-        checkpoint: None,
-    };
+    let config = recipe.config(seed, None);
     let history = Trainer {
         model: model.as_ref(),
         strategy: strategy.as_mut(),

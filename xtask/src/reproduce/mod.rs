@@ -116,21 +116,20 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     eprintln!("data: {}", data.name);
 
     let wanted = share::wanted_methods(&experiments);
+    let trained = || wanted.iter().map(|key| profile.methods[key].recipe.train);
+    let rings = trained().any(|train| train != pnn_train::Trained::Phases);
+    let meshes = trained().any(|train| train == pnn_train::Trained::Phases);
     if let Some(reference) = &args.reference {
         if !data.is_mnist {
             let line = "--reference holds networks that were trained on MNIST, which the embedded digits \
                         are a part of: it needs full MNIST (--profile paper, --data DIR)";
             return Err(Error::Usage(line.into()));
         }
-        let mut trained = wanted.iter().map(|key| profile.methods[key].recipe.train);
-        let rings = trained.any(|train| train != pnn_train::Trained::Phases);
         let path = reference.join("mrr");
         if rings && !path.is_dir() {
             return Err(Error::File { path, reason: "no folder of published weights".into() });
         }
     }
-    let mut trained = wanted.iter().map(|key| profile.methods[key].recipe.train);
-    let meshes = trained.any(|train| train == pnn_train::Trained::Phases);
     let recipe = profile.fixed_chip.as_ref().filter(|_| meshes);
     let fixed = Arc::new(FixedChip::new(recipe, args.reference.as_deref())?);
     if meshes {

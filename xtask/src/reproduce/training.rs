@@ -8,8 +8,7 @@ use pnn_core::{Chip, DType, Seed, store};
 use pnn_data::Normalisation;
 use pnn_eval::{BatchNormMode, Evaluator};
 use pnn_train::{
-    CROSS_ENTROPY, CheckpointConfig, EpochRecord, JsonLines, Observer, StepEvent, TrainConfig,
-    Trainer,
+    CROSS_ENTROPY, CheckpointConfig, EpochRecord, JsonLines, Observer, StepEvent, Trainer,
 };
 use sha2::{Digest, Sha256};
 
@@ -106,20 +105,15 @@ impl Job {
         let (mut strategy, mut lab) =
             recipe.strategy(model.as_ref(), &self.method.fixed.chip, &seed)?;
         let chip = recipe.chip_in_loop(model.as_ref(), &self.method.fixed.chip, &seed)?;
-        let config = TrainConfig {
-            epochs: recipe.epochs,
-            batch_size: recipe.batch_size,
-            schedule: recipe.schedule,
-            normalisation: recipe.normalisation(),
-            shuffle: true,
+        let config = recipe.config(
             seed,
-            checkpoint: Some(CheckpointConfig {
+            Some(CheckpointConfig {
                 path: checkpoint,
                 every: CHECKPOINT_STEPS,
                 resume,
                 fingerprint: self.fingerprint(data)?,
             }),
-        };
+        );
         let mut trainer = Trainer {
             model: model.as_ref(),
             strategy: strategy.as_mut(),

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use pnn_core::model::{Model, model_state};
 use pnn_core::{DType, Seed};
-use pnn_data::{Dataset, HeldOut, Normalisation, stratified_split};
+use pnn_data::{Dataset, HeldOut, stratified_split};
 use pnn_train::{
     CROSS_ENTROPY, CheckpointConfig, EpochRecord, FcActivation, LeNet5, Observer, Recipe, Result,
-    TrainConfig, Trainer,
+    Trainer,
 };
 
 pub(crate) fn recipe(json: &str) -> Recipe {
@@ -60,20 +60,13 @@ pub(crate) fn train(
         LeNet5::new(&recipe.mrr_factory(), FcActivation::Relu, &seed.child("model"), DType::F32)?;
     let mut optimizer = recipe.optimizer()?;
     let (mut strategy, mut lab) = recipe.strategy(&model, &pnn_core::Chip::ideal(), &seed)?;
-    let config = TrainConfig {
-        epochs: recipe.epochs,
-        batch_size: recipe.batch_size,
-        schedule: recipe.schedule,
-        normalisation: Normalisation::UNIT,
-        shuffle: true,
-        seed,
-        checkpoint: checkpoint.map(|path| CheckpointConfig {
-            path,
-            every: 1,
-            resume: true,
-            fingerprint: "test".into(),
-        }),
-    };
+    let checkpoint = checkpoint.map(|path| CheckpointConfig {
+        path,
+        every: 1,
+        resume: true,
+        fingerprint: "test".into(),
+    });
+    let config = recipe.config(seed, checkpoint);
     let mut trainer = Trainer {
         model: &model,
         strategy: strategy.as_mut(),
