@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::real::{Real, dispatch};
+use super::simd::multiversion;
 use crate::tensor::Buffer;
 use crate::{Error, Result, Tensor};
 
@@ -31,7 +32,11 @@ pub fn max_pool2d(x: &Tensor, size: usize, stride: usize) -> Result<Tensor> {
             .zip(x.elements::<T>()?.par_chunks(channels * height * width))
             .for_each(|(y, x)| {
                 for (y, x) in y.chunks_mut(rows * columns).zip(x.chunks(height * width)) {
-                    windows.for_each_maximum(x, width, |out, best| y[out] = x[best]);
+                    if windows.halve() {
+                        halve(x, width, y);
+                    } else {
+                        windows.for_each_maximum(x, width, |out, best| y[out] = x[best]);
+                    }
                 }
             });
         Tensor::from_buffer(y, (batch, channels, rows, columns))
@@ -46,7 +51,11 @@ pub fn max_pool2d(x: &Tensor, size: usize, stride: usize) -> Result<Tensor> {
                 .for_each(|((dx, x), g)| {
                     let planes = dx.chunks_mut(height * width).zip(x.chunks(height * width));
                     for ((dx, x), g) in planes.zip(g.chunks(rows * columns)) {
-                        windows.for_each_maximum(x, width, |out, best| dx[best] += g[out]);
+                        if windows.halve() {
+                            halve_back(x, width, g, dx);
+                        } else {
+                            windows.for_each_maximum(x, width, |out, best| dx[best] += g[out]);
+                        }
                     }
                 });
             Tensor::from_buffer(dx, input.shape())
@@ -64,6 +73,11 @@ struct MaxPool2d {
 impl MaxPool2d {
     fn out(&self, length: usize) -> usize {
         (length - self.size) / self.stride + 1
+    }
+
+    /// Whether the windows are of 2 x 2 pixels side by side: the common case, which has no branches.
+    fn halve(&self) -> bool {
+        self.size == 2 && self.stride == 2
     }
 
     /// Calls `f(output index, index of the first maximum)` for each window of one plane.
@@ -90,6 +104,56 @@ impl MaxPool2d {
             }
         }
     }
+}
+
+/// Whether the second of two is taken: of equal ones the first is; NaN wins.
+#[inline(always)]
+fn second<T: Real>(a: T, b: T) -> bool {
+    (b > a) | b.is_nan()
+}
+
+/// The larger of two, the first of equal ones; NaN wins.
+#[inline(always)]
+pub(super) fn larger<T: Real>(a: T, b: T) -> T {
+    if second(a, b) { b } else { a }
+}
+
+multiversion! {
+    /// The maxima of one plane over windows of 2 x 2 pixels side by side.
+    fn halve[T: Real](plane: &[T], width: usize, y: &mut [T]) {
+        let rows = plane.chunks_exact(2 * width).zip(y.chunks_exact_mut(width / 2));
+        for (rows, y) in rows {
+            let ((top, _), (bottom, _)) = (rows[..width].as_chunks::<2>(), rows[width..].as_chunks::<2>());
+            for ((y, [a, b]), [c, d]) in y.iter_mut().zip(top).zip(bottom) {
+                *y = larger(larger(*a, *b), larger(*c, *d));
+            }
+        }
+    }
+
+    /// Sends the gradient of each maximum of [`halve`] to the pixel that it came from; `dx` is zero before.
+    fn halve_back[T: Real](plane: &[T], width: usize, g: &[T], dx: &mut [T]) {
+        let rows = plane.chunks_exact(2 * width).zip(dx.chunks_exact_mut(2 * width));
+        for ((rows, to), g) in rows.zip(g.chunks_exact(width / 2)) {
+            let ((top, _), (bottom, _)) = (rows[..width].as_chunks::<2>(), rows[width..].as_chunks::<2>());
+            let (to_top, to_bottom) = to.split_at_mut(width);
+            let ((to_top, _), (to_bottom, _)) = (to_top.as_chunks_mut::<2>(), to_bottom.as_chunks_mut::<2>());
+            // One row at a time, so that the compiler makes vectors of it.
+            for ((([a, b], [c, d]), to), g) in top.iter().zip(bottom).zip(to_top).zip(g) {
+                let g = if second(larger(*a, *b), larger(*c, *d)) { T::zero() } else { *g };
+                *to = share(second(*a, *b), g);
+            }
+            for ((([a, b], [c, d]), to), g) in top.iter().zip(bottom).zip(to_bottom).zip(g) {
+                let g = if second(larger(*a, *b), larger(*c, *d)) { *g } else { T::zero() };
+                *to = share(second(*c, *d), g);
+            }
+        }
+    }
+}
+
+/// `g` for one of two, zero for the other.
+#[inline(always)]
+fn share<T: Real>(second: bool, g: T) -> [T; 2] {
+    [if second { T::zero() } else { g }, if second { g } else { T::zero() }]
 }
 
 /// The mean over windows of `size` x `size` pixels that are `stride` apart; rows and columns that

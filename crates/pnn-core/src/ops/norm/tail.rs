@@ -1,5 +1,6 @@
 //! What follows a batch normalisation and is computed with it.
 
+use super::super::pool::larger;
 use super::super::real::Real;
 use crate::{Error, Result, Tensor};
 
@@ -41,12 +42,6 @@ impl Tail {
 #[inline(always)]
 pub(super) fn rectified<T: Real>(x: T) -> T {
     if x < T::zero() { T::zero() } else { x }
-}
-
-/// The larger of two, the first of equal ones; NaN wins.
-#[inline(always)]
-fn larger<T: Real>(a: T, b: T) -> T {
-    if (b > a) | b.is_nan() { b } else { a }
 }
 
 /// Windows of 2 x 2 pixels of a plane, with memory for what lies between.
