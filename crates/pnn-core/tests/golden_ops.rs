@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use common::{Golden, assert_close, assert_same_bits, eps, largest, sum_tolerance, values, var};
+use num_complex::Complex;
 use pnn_core::layers::{
     BatchNorm, ComplexConv2d, ComplexConvSizes, ComplexConvTranspose2d, Learning, Paths,
 };
-use pnn_core::ops::{self, ChannelStatistics, ConvGeometry, Tail, Wiring};
+use pnn_core::ops::{self, ChannelStatistics, ConvGeometry, Tail, TransferFunction, Wiring};
 use pnn_core::{DType, Mode, Result, Tensor, Var, loss};
 
 const DTYPES: [DType; 2] = [DType::F64, DType::F32];
@@ -149,6 +150,58 @@ fn detection() {
             }
         }
     }
+}
+
+#[test]
+fn fields_and_their_spectra() {
+    let golden = Golden::load("fourier");
+    for case in golden.listed() {
+        let name = case["name"].as_str().unwrap();
+        let number = |key: &str| case[key].as_u64().unwrap() as usize;
+        let factors = golden.get(&format!("{name}/factors"), DType::F64);
+        let function = transfer_function(number("height"), number("width"), &factors);
+        type Field = fn(&[Tensor], &Arc<TransferFunction>) -> Result<Tensor>;
+        let operators: [(&str, &[&str], Field); 5] = [
+            ("fft2", &["x"], |t, _| ops::fft2(&t[0])),
+            ("ifft2", &["x"], |t, _| ops::ifft2(&t[0])),
+            ("transfer", &["x"], |t, function| ops::transfer(&t[0], function)),
+            ("phase", &["x", "a"], |t, _| ops::phase_shift(&t[0], &t[1])),
+            ("product", &["x", "b"], |t, _| ops::complex_product(&t[0], &t[1])),
+        ];
+        for ((kind, names, f), dtype) in operators.iter().flat_map(|o| DTYPES.map(|d| (o, d))) {
+            let get = |part: &str| golden.get(&format!("{name}/{kind}/{part}"), dtype);
+            let inputs: Vec<Tensor> = names.iter().map(|part| get(part)).collect();
+            let inputs: Vec<&Tensor> = inputs.iter().collect();
+            let (y, d) = backward(&inputs, &get("g"), |t| f(t, &function));
+            let parts = names.iter().map(|part| format!("d{part}"));
+            for (part, got) in ["y".to_owned()].into_iter().chain(parts).zip([y].iter().chain(&d)) {
+                let want = golden.get(&format!("{name}/{kind}/{part}"), DType::F64);
+                // A transform errs by the root mean square of its values times the logarithm of
+                // their number (Higham, Accuracy and Stability, 2002, section 24.1).
+                let tolerance = 16.0 * eps(dtype) * largest(&want).max(1.0);
+                assert_close(
+                    &format!("{name} {kind} {part} {dtype:?}"),
+                    got,
+                    &want,
+                    0.0,
+                    tolerance,
+                );
+            }
+        }
+    }
+}
+
+/// From (..., 2, height, width).
+fn transfer_function(height: usize, width: usize, factors: &Tensor) -> Arc<TransferFunction> {
+    let values = values(factors);
+    let pairs = values.chunks_exact(2 * height * width);
+    let factors: Vec<Complex<f64>> = pairs
+        .flat_map(|pair| {
+            let (re, im) = pair.split_at(height * width);
+            re.iter().zip(im).map(|(re, im)| Complex::new(*re, *im)).collect::<Vec<_>>()
+        })
+        .collect();
+    Arc::new(TransferFunction::new(height, width, &factors).unwrap())
 }
 
 #[test]
@@ -617,7 +670,7 @@ fn operators_of_tensors() {
 }
 
 /// Every public operator with the golden file that covers it.
-const COVERED: [(&str, &[&str]); 10] = [
+const COVERED: [(&str, &[&str]); 11] = [
     (
         "elementwise",
         &[
@@ -656,6 +709,7 @@ const COVERED: [(&str, &[&str]); 10] = [
     ("average", &["avg_pool2d"]),
     ("cascade", &["cascade"]),
     ("detect", &["power", "normalised_power"]),
+    ("fourier", &["fft2", "ifft2", "transfer", "phase_shift", "complex_product"]),
     ("pool", &["max_pool2d"]),
     ("conv", &["conv2d"]),
     ("complex", &["complex_batch_norm"]),

@@ -6,8 +6,9 @@ mod common;
 use std::sync::Arc;
 
 use common::{assert_close, normal, tensor, uniform, values};
+use num_complex::Complex;
 use pnn_core::layers::{BatchNorm, ComplexBatchNorm, Learning};
-use pnn_core::ops::{self, ConvGeometry, Wiring};
+use pnn_core::ops::{self, ConvGeometry, TransferFunction, Wiring};
 use pnn_core::testing::{GradientCheck, GradientError, check_gradients};
 use pnn_core::{DType, Mode, Result, Tensor, loss};
 
@@ -105,6 +106,40 @@ fn detection() {
     assert!(values(&ops::normalised_power(&one_nan).unwrap()).iter().all(|p| p.is_nan()));
     let zeros = f64s(3, &[2, 2, 5]).zeros_like().unwrap();
     assert_eq!(values(&ops::normalised_power(&zeros).unwrap()), [0.0; 10]);
+}
+
+#[test]
+fn fields_and_their_spectra() {
+    let factors = |height: usize, width: usize, count: usize| {
+        let parts = values(&f64s(7, &[2 * height * width * count]));
+        let factors: Vec<_> = parts.chunks(2).map(|p| Complex::new(p[0], p[1])).collect();
+        Arc::new(TransferFunction::new(height, width, &factors).unwrap())
+    };
+    for (shape, size, count) in [
+        (&[2, 1, 1][..], (1, 1), 1),
+        (&[2, 2, 3, 4], (3, 4), 1),
+        (&[2, 2, 3, 2], (5, 6), 1),
+        (&[2, 3, 2, 2, 3], (4, 3), 3),
+    ] {
+        let field = f64s(1, shape);
+        check(std::slice::from_ref(&field), |t| ops::fft2(&t[0]));
+        check(std::slice::from_ref(&field), |t| ops::ifft2(&t[0]));
+        let function = factors(size.0, size.1, count);
+        check(std::slice::from_ref(&field), |t| ops::transfer(&t[0], &function));
+        // Factors and angles for each picture, and shared by all.
+        for first in [shape.len() - 3, 0] {
+            check(&[field.clone(), f64s(2, &shape[first..])], |t| {
+                ops::complex_product(&t[0], &t[1])
+            });
+            let mut angle = shape[first..].to_vec();
+            angle.remove(angle.len() - 3);
+            check(&[field.clone(), f64s(3, &angle)], |t| ops::phase_shift(&t[0], &t[1]));
+        }
+    }
+    let field = f64s(1, &[3, 4, 2]);
+    check(&[field, f64s(2, &[3, 4])], |t| {
+        ops::fft2(&ops::phase_shift(&t[0].transpose(0, 2)?, &t[1].t()?)?)
+    });
 }
 
 #[test]

@@ -3,9 +3,12 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{normal, tensor, zeros};
+use num_complex::Complex;
 use pnn_core::layers::BatchNorm;
-use pnn_core::ops::{self, ChannelStatistics, ConvGeometry};
+use pnn_core::ops::{self, ChannelStatistics, ConvGeometry, TransferFunction};
 use pnn_core::testing::strategies::shape;
 use pnn_core::{Bounds, DType, Error, Mode, Tensor, loss};
 use proptest::prelude::*;
@@ -26,6 +29,42 @@ fn fields_have_two_parts() {
     }
     for shape in [[0, 2, 4], [3, 2, 0]] {
         assert_eq!(ops::normalised_power(&zeros(&shape)).unwrap().dims(), [shape[0], shape[2]]);
+    }
+}
+
+#[test]
+fn pictures_are_pairs_that_fit_their_transfer_function() {
+    let function = |height, width, count| {
+        let factors = vec![Complex::new(1.0, 0.0); height * width * count];
+        Arc::new(TransferFunction::new(height, width, &factors).unwrap())
+    };
+    for shape in [&[2, 3][..], &[3, 4, 4], &[2, 0, 4], &[2, 4, 0], &[]] {
+        assert!(is_shape_error(ops::fft2(&zeros(shape))), "{shape:?}");
+        assert!(is_shape_error(ops::ifft2(&zeros(shape))), "{shape:?}");
+        assert!(is_shape_error(ops::transfer(&zeros(shape), &function(4, 4, 1))), "{shape:?}");
+        assert!(is_shape_error(ops::phase_shift(&zeros(shape), &zeros(&[4, 4]))), "{shape:?}");
+        let product = ops::complex_product(&zeros(shape), &zeros(&[2, 4, 4]));
+        assert!(is_shape_error(product), "{shape:?}");
+    }
+    for shape in [[2, 5, 4], [2, 4, 5]] {
+        let error = ops::transfer(&zeros(&shape), &function(4, 4, 1)).unwrap_err().to_string();
+        assert!(error.contains("(..., 2, <= 4, <= 4)"), "{error}");
+    }
+    for shape in [&[2, 4, 4][..], &[2, 2, 4, 4], &[3, 1, 2, 4, 4]] {
+        assert!(is_shape_error(ops::transfer(&zeros(shape), &function(4, 4, 3))), "{shape:?}");
+    }
+    assert_eq!(ops::transfer(&zeros(&[0, 2, 4, 4]), &function(4, 4, 1)).unwrap().dims()[0], 0);
+    for angle in [&[4][..], &[4, 3], &[2, 4, 4], &[3, 4, 4]] {
+        assert!(
+            is_shape_error(ops::phase_shift(&zeros(&[5, 2, 4, 4]), &zeros(angle))),
+            "{angle:?}"
+        );
+    }
+    for (height, width, factors) in
+        [(0, 4, vec![]), (2, 2, vec![0.0; 3]), (1, 1, vec![]), (1, 1, vec![f64::NAN])]
+    {
+        let factors: Vec<_> = factors.into_iter().map(|re| Complex::new(re, 0.0)).collect();
+        assert!(TransferFunction::new(height, width, &factors).is_err(), "{height} {width}");
     }
 }
 

@@ -87,6 +87,20 @@ fn detection() {
 }
 
 #[test]
+fn fields_and_their_spectra() {
+    let field = f32s(1, &[7, 2, 40, 30]);
+    let factors = vec![num_complex::Complex::new(0.6, -0.8); 64 * 32];
+    let function = Arc::new(ops::TransferFunction::new(64, 32, &factors).unwrap());
+    check("fft2", std::slice::from_ref(&field), |t| ops::fft2(&t[0]));
+    check("ifft2", std::slice::from_ref(&field), |t| ops::ifft2(&t[0]));
+    check("transfer", std::slice::from_ref(&field), |t| ops::transfer(&t[0], &function));
+    let inputs = [field, f32s(2, &[40, 30]), f32s(3, &[2, 40, 30])];
+    check("phase_shift", &inputs[..2], |t| ops::phase_shift(&t[0], &t[1]));
+    let inputs = [inputs[0].clone(), inputs[2].clone()];
+    check("complex_product", &inputs, |t| ops::complex_product(&t[0], &t[1]));
+}
+
+#[test]
 fn convolutions() {
     for (batch, channels, outputs, side, kernel, stride, padding) in [
         (67, 6, 16, 14, 5, 1, 0),

@@ -4,10 +4,12 @@
 //! depends on shapes alone, and every sum has a fixed order.
 
 mod cascade;
+mod complex;
 mod complex_norm;
 mod conv;
 mod dense;
 mod detect;
+mod fft;
 mod gemm;
 mod linear;
 mod map;
@@ -19,12 +21,14 @@ pub(crate) mod simd;
 mod through;
 
 pub use cascade::{Wiring, cascade};
+pub use complex::{complex_product, phase_shift};
 pub use complex_norm::{ComplexStatistics, complex_batch_norm};
 pub use conv::{
     ConvGeometry, conv_transpose2d, conv_transpose2d_interleaved, conv2d, conv2d_interleaved,
     deinterleave, interleave, lanes,
 };
 pub use detect::{normalised_power, power};
+pub use fft::{TransferFunction, fft2, ifft2, transfer};
 pub use linear::{add_bias, linear};
 pub use map::{Elementwise, Relu, Sigmoid, map, relu, sigmoid};
 pub use norm::{ChannelStatistics, Tail, batch_norm, batch_norm_fused, batch_norm_with};

@@ -450,6 +450,45 @@ def detect():
     write("detect", out, cases=cases)
 
 
+def fourier():
+    """Transforms of pictures as (..., 2, height, width), filters, and products of fields."""
+    out, cases = {}, []
+
+    def complex_(pair):
+        return torch.view_as_complex(pair.movedim(-3, -1).contiguous())
+
+    def pair(field):
+        return torch.view_as_real(field).movedim(-1, -3)
+
+    shapes = [  # dimensions of the field, size of the transfer function, number of them
+        ((1, 2, 1, 1), (1, 1), 1),
+        ((2, 2, 4, 6), (4, 6), 1),
+        ((3, 2, 5, 7), (8, 9), 1),
+        ((2, 3, 2, 3, 4), (7, 5), 3),
+        ((2, 8, 16), (16, 32), 1),
+    ]
+    for i, (dims, size, count) in enumerate(shapes):
+        g = seeded(1200 + i)
+        name = "x".join(map(str, dims))
+        field, angle = normal(g, *dims), normal(g, *dims[-2:])
+        factors = normal(g, *([count] if count > 1 else []), 2, *size)
+        cases.append({"name": name, "height": size[0], "width": size[1]})
+        height, width = dims[-2:]
+
+        def transfer(x):
+            spread = torch.fft.fft2(complex_(x), s=size)
+            return pair(torch.fft.ifft2(spread * complex_(factors)))[..., :height, :width]
+
+        out[f"{name}/factors"] = factors
+        run(out, f"{name}/fft2", lambda x: pair(torch.fft.fft2(complex_(x))), x=field)
+        run(out, f"{name}/ifft2", lambda x: pair(torch.fft.ifft2(complex_(x))), x=field)
+        run(out, f"{name}/transfer", transfer, x=field)
+        run(out, f"{name}/phase", lambda x, a: pair(complex_(x) * torch.polar(torch.ones_like(a), a)), x=field, a=angle)
+        other = normal(g, *dims[-3 if count == 1 else -4 :])
+        run(out, f"{name}/product", lambda x, b: pair(complex_(x) * complex_(b)), x=field, b=other)
+    write("fourier", out, cases=cases)
+
+
 def transpose():
     """Convolutions in groups, and transposed ones."""
     out, cases = {}, []
@@ -570,6 +609,6 @@ def npy():
         np.save(folder / f"{name}.npy", array)
 
 
-for make in [conv, transpose, complex_layers, pool, norm, dense, loss, optim, schedule, sam, elementwise, average, fused, cascade, detect, npy]:
+for make in [conv, transpose, complex_layers, pool, norm, dense, loss, optim, schedule, sam, elementwise, average, fused, cascade, detect, fourier, npy]:
     if not sys.argv[1:] or make.__name__.removesuffix("_layers") in sys.argv[1:]:
         make()
