@@ -103,14 +103,15 @@ pub enum RuleRecipe {
 pub enum SharpnessRecipe {
     /// SAM.
     Sam {
-        /// Radius.
+        /// Radius: the 2-norm, over all parameters together, of how far the ascent goes, in the units
+        /// of the parameters (detunings in nm, weights in 1).
         rho: f64,
     },
     /// Adaptive SAM.
     Asam {
-        /// Relative radius.
+        /// Radius in relative changes of the parameters (1).
         rho: f64,
-        /// Added to the parameters' size.
+        /// Added to the parameters' size, in their units.
         #[serde(default)]
         eta: f64,
     },

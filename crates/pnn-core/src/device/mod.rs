@@ -227,6 +227,9 @@ pub trait Hardware {
     /// Programs the controls, sends a batch through and returns what the detectors read. No
     /// gradient passes.
     ///
+    /// # Shapes
+    /// Those of the device's [`PhysicalLayer::forward`] and [`PhysicalLayer::controls`]; controls come by name.
+    ///
     /// # Errors
     /// If the instrument fails or the shapes do not match.
     fn measure(&mut self, x: &Tensor, controls: &Controls) -> Result<Tensor>;

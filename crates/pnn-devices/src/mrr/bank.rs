@@ -25,7 +25,8 @@ pub const RESONANCE_SHIFT_NM: &str = "resonance_shift_nm";
 pub const CURRENT_ERROR_MA: &str = "current_error_ma";
 /// Deviation port: error of the weights themselves (outputs, inputs, ...).
 pub const WEIGHT_ERROR: &str = "weight_error";
-/// Deviation port: offset of the detected outputs, per shot if it has the batch in front.
+/// Deviation port: offset of the detected outputs, in their unit (outputs, ...), per shot if it has the
+/// batch in front.
 pub const READOUT_ERROR: &str = "readout_error";
 
 /// The detunings that a heater reaches between no current and 8 mA, in the convention of the

@@ -20,7 +20,8 @@ pub trait TransferFunction: Clone + Send + Sync + 'static {
     fn slope<T: Real>(&self, x: T) -> T;
     /// `d2w/dx2` in 1/nm^2 (the gradient of a penalty on the slope needs it).
     fn curvature<T: Real>(&self, x: T) -> T;
-    /// The detuning in nm, on the branch that training uses, that gives a weight.
+    /// The detuning in nm, on the branch that training uses, that gives a weight; NaN for one that no
+    /// detuning gives.
     fn detuning<T: Real>(&self, weight: T) -> T;
     /// The smallest and largest weight that training may ask for: the bounds of a bank that is set
     /// by its weights. Both lie in [-1, 1], and [`Self::detuning`] is finite from one to the other.

@@ -142,7 +142,7 @@ impl MziMesh {
         self
     }
 
-    /// The insertion loss of each interferometer.
+    /// The insertion loss of each interferometer in dB of power.
     ///
     /// # Errors
     /// If it is negative or not finite.

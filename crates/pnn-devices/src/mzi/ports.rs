@@ -17,7 +17,8 @@ pub const LEFT_SPLITTER_ERROR: &str = "left_splitter_error";
 pub const RIGHT_SPLITTER_ERROR: &str = "right_splitter_error";
 /// Deviation port: insertion loss in dB beyond the mesh's own (interferometers).
 pub const EXCESS_LOSS_DB: &str = "excess_loss_db";
-/// Deviation port: the part of a heater's phase that each of its neighbours in the column gets.
+/// Deviation port: the part of a heater's phase that each of its neighbours in the column gets, one
+/// number for the mesh.
 pub const THERMAL_CROSSTALK: &str = "thermal_crosstalk";
 
 /// Deviation port of meshes that are set by voltage: error of the voltages of theta in V.

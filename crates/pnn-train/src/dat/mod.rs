@@ -43,7 +43,8 @@ use truth::Corrected;
 pub struct DualAdaptiveSettings {
     /// Error networks whose outputs are added, 1 to 64.
     pub networks: usize,
-    /// Epochs in which the networks learn and the task's step is made without them.
+    /// Epochs in which the networks learn and the task's step is made without them, fewer than the
+    /// recipe has.
     pub warm_up: usize,
     /// Learning rate of the networks' Adam, above 0.
     pub rate: f64,
