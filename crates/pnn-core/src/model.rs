@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::device::{Chip, Controls, Deviations, Hardware, PhysicalLayer};
+use crate::device::{Bounds, Chip, Controls, Deviations, Hardware, PhysicalLayer};
 use crate::ops::{add_bias, straight_through};
 use crate::params::{ParamSet, Parameter};
 use crate::{DType, Error, Result, Seed, Tensor, Var};
@@ -118,6 +118,34 @@ impl Truth for InSilico<'_> {
 /// Instruments by the name of the layer that they realise.
 pub type Lab = BTreeMap<String, Box<dyn Hardware>>;
 
+/// What the instrument that realises the layer called `layer` reads. Settings beyond the bounds of their
+/// control, where the ascent of a sharpness-aware step may lie, are programmed at the bound.
+///
+/// # Errors
+/// If the instrument fails or a reading is not finite.
+pub fn measure(
+    hardware: &mut dyn Hardware,
+    layer: &str,
+    device: &dyn PhysicalLayer,
+    x: &Tensor,
+    controls: &Controls,
+) -> Result<Tensor> {
+    let bounded = device.controls().iter().map(|control| {
+        let setting = controls.get(control.name)?.detach();
+        let Bounds { low, high } = control.bounds;
+        let bounded = control.bounds.is_bounded();
+        let setting = if bounded { setting.clamp(low, high)? } else { setting };
+        Ok((control.name.to_owned(), setting))
+    });
+    let measured = hardware.measure(&x.detach(), &bounded.collect::<Result<_>>()?)?;
+    let sum = measured.abs()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+    if sum.is_finite() {
+        return Ok(measured);
+    }
+    let (what, layer) = ("the sum of what was measured".to_owned(), layer.to_owned());
+    Err(Error::NotFinite { what, value: sum, layer })
+}
+
 /// Hardware in the loop: values as measured, gradients of the ideal model at the *measured* layer
 /// inputs, layer by layer (physics-aware training, Wright et al., Nature 601, 549, 2022). Layers
 /// without an instrument run as their ideal model.
@@ -134,8 +162,7 @@ impl Truth for InSitu<'_> {
         let model = device.forward(x, controls, &Deviations::none())?;
         match self.0.get_mut(name) {
             Some(hardware) => {
-                let measured = hardware.measure(&x.detach(), &controls.detach())?;
-                straight_through(&model, &measured)
+                straight_through(&model, &measure(hardware.as_mut(), name, device, x, controls)?)
             }
             None => Ok(model),
         }
@@ -270,6 +297,19 @@ pub trait Model: Send + Sync {
 
     /// The physical layers, in the order in which light meets them.
     fn physical_layers(&self) -> Vec<&Physical>;
+}
+
+/// Checks that a model has a physical layer of each of these names, such as those of a chip.
+///
+/// # Errors
+/// If it has none of one of them.
+pub fn check_layers<'a>(model: &dyn Model, names: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    let layers = model.physical_layers();
+    let known = || layers.iter().map(|layer| layer.name());
+    match names.into_iter().find(|name| !known().any(|layer| layer == *name)) {
+        Some(name) => Err(Error::unknown("physical layer", name, known())),
+        None => Ok(()),
+    }
 }
 
 /// Copies of all parameters and buffers by name: what a checkpoint keeps of a model.

@@ -10,6 +10,7 @@ use common::{assert_close, assert_same_bits, normal, tensor, uniform, values, va
 use pnn_core::device::{ControlSpec, PortShape};
 use pnn_core::layers::{BatchNorm, Digital, Product, uniform_fan_in};
 use pnn_core::model::{Truth, load_model_state, model_state};
+use pnn_core::model::{check_layers, measure};
 use pnn_core::testing::conformance;
 use pnn_core::{
     Bounds, Chip, Control, Controls, Counters, Counts, DType, DeviationPort, Deviations, Error,
@@ -504,6 +505,38 @@ mod truth {
         let mut truth = InSitu(&mut lab);
         let mut pass = Pass::new(SECOND, &mut truth, &Counters::default());
         assert!(matches!(net.forward(&x, &mut pass), Err(Error::Shape { .. })));
+    }
+
+    /// Gives NaN where it is asked for a setting beyond 2 V, which no control reaches.
+    struct Strict;
+
+    impl Hardware for Strict {
+        fn measure(&mut self, x: &Tensor, controls: &Controls) -> Result<Tensor> {
+            let voltage = controls.get("voltage")?;
+            let within = values(voltage).iter().all(|v| v.abs() <= 2.0);
+            let y = Tensor::zeros([x.dim(0)?, voltage.dim(0)?], DType::F64)?;
+            if within { Ok(y) } else { y + f64::NAN }
+        }
+    }
+
+    #[test]
+    fn an_instrument_is_asked_for_what_it_can_do_and_must_read_numbers() {
+        let (bank, x) = (Bank::new(3, 4), f64s(2, &[5, 3]));
+        let controls = |scale: f64| -> Controls {
+            [("voltage".to_owned(), (f64s(1, &[4, 3]) * scale).unwrap())].into_iter().collect()
+        };
+        assert!(values(controls(100.0).get("voltage").unwrap()).iter().any(|v| v.abs() > 2.0));
+        measure(&mut Strict, "first", &bank, &x, &controls(100.0)).unwrap();
+        let error = measure(&mut Strict, "first", &bank, &x, &controls(f64::NAN)).unwrap_err();
+        assert!(matches!(&error, Error::NotFinite { layer, .. } if layer == "first"), "{error}");
+    }
+
+    #[test]
+    fn layers_that_a_model_lacks_are_named() {
+        let net = Net::new(1, true);
+        check_layers(&net, ["second", "first"]).unwrap();
+        let error = check_layers(&net, ["first", "frist"]).unwrap_err().to_string();
+        assert!(error.contains("frist") && error.contains("first, second"), "{error}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use pnn_core::model::{Counters, InSilico, Mode, Model, Pass, Truth};
+use pnn_core::model::{Counters, InSilico, Mode, Model, Pass, Truth, check_layers};
 use pnn_core::tensor::without_gradients;
 use pnn_core::{Chip, DType, Tensor};
 use pnn_data::{Batches, Dataset, Normalisation};
@@ -119,9 +119,10 @@ impl Evaluator<'_> {
     /// statistics are afterwards what they were.
     ///
     /// # Errors
-    /// If the data are empty, a pass fails, or recalibration is asked for without calibration
-    /// images.
+    /// If the data are empty, the chip has a layer that the model lacks, a pass fails, or recalibration is
+    /// asked for without calibration images.
     pub fn evaluate(&self, model: &dyn Model, chip: &Chip, data: &Dataset) -> Result<Evaluation> {
+        check_layers(model, chip.iter().map(|(layer, _)| layer))?;
         keeping_buffers(model, || {
             if let Some((images, calibration)) = self.recalibrated()? {
                 recalibrate(model, chip, calibration, images, &self.normalisation)?;
@@ -146,6 +147,9 @@ impl Evaluator<'_> {
     ) -> Result<Vec<Evaluation>> {
         if self.recalibrated()?.is_some() {
             return chips.iter().map(|chip| self.evaluate(model, chip, data)).collect();
+        }
+        for chip in chips {
+            check_layers(model, chip.iter().map(|(layer, _)| layer))?;
         }
         let mut evaluations = vec![Evaluation::empty(data.classes()); chips.len()];
         keeping_buffers(model, || {

@@ -3,7 +3,7 @@
 //! Most deviations of an experiment sit in the last layers. [`Evaluator::features`] keeps what the
 //! first of these reads, and [`Features::evaluate`] runs the rest of the network for each chip.
 
-use pnn_core::model::{InSilico, Mode, Model, Truth};
+use pnn_core::model::{InSilico, Mode, Model, Truth, check_layers};
 use pnn_core::{Chip, Controls, PhysicalLayer, Tensor};
 use pnn_data::{Batches, Dataset};
 
@@ -24,7 +24,7 @@ impl Evaluator<'_> {
     /// are afterwards what they were.
     ///
     /// # Errors
-    /// If the model has no such layer, or as [`Evaluator::evaluate`].
+    /// If the model has no such layer or lacks one of the chip's, or as [`Evaluator::evaluate`].
     pub fn features(
         &self,
         model: &dyn Model,
@@ -32,6 +32,7 @@ impl Evaluator<'_> {
         layer: &str,
         data: &Dataset,
     ) -> Result<Features> {
+        check_layers(model, chip.iter().map(|(layer, _)| layer))?;
         keeping_buffers(model, || {
             let read = |data: &Dataset, indices: &[usize], mode| {
                 let mut tap = Tap { chip, layer, read: None };

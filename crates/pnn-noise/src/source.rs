@@ -105,6 +105,12 @@ impl Source {
         }
     }
 
+    /// [`Self::Splitter`] with this standard deviation, whose draws are kept below 0.99 by drawing again.
+    #[must_use]
+    pub fn splitter(std: f64) -> Self {
+        Self::Splitter { std, limit: splitter_limit(), beyond: Beyond::default() }
+    }
+
     /// Checks every setting against its range.
     ///
     /// # Errors

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use pnn_core::model::{Counters, Lab, Model};
+use pnn_core::model::{Counters, Lab, Model, check_layers};
 use pnn_core::optim::{Optimizer, Schedule};
-use pnn_core::{DType, Seed};
+use pnn_core::{DType, Parameter, Seed, Tensor};
 use pnn_data::{Batches, Dataset, Normalisation};
 
 use crate::checkpoint::{self, Position};
@@ -85,6 +85,7 @@ impl Trainer<'_> {
             let (what, value) = ("number of training images", data.len() as f64);
             return Err(Error::Range { what, value, allowed: "[2, infinity)" });
         }
+        check_layers(self.model, self.lab.keys().map(String::as_str))?;
         let mut position = self.start(config)?;
         if !position.history.is_empty() {
             // The run may have been killed between the checkpoint and the observers.
@@ -198,8 +199,13 @@ impl Trainer<'_> {
 
     /// Keeps the state before a step that gave values that are not finite, and says where.
     fn stopped(&self, config: &TrainConfig, position: &Position, error: Error) -> Error {
-        let Error::Core(pnn_core::Error::NotFinite { what, layer, .. }) = error else {
-            return error;
+        let (what, layer) = match error {
+            Error::Core(pnn_core::Error::NotFinite { what, layer, .. }) => (what, layer),
+            // A device may have refused what an update before made of its settings.
+            error => match first_not_finite(self.model) {
+                Some(name) => ("a parameter".to_owned(), name),
+                None => return error,
+            },
         };
         let checkpoint = config.checkpoint.as_ref().map(|c| c.path.clone());
         match self.keep(config, position) {
@@ -210,4 +216,14 @@ impl Trainer<'_> {
             Err(error) => error,
         }
     }
+}
+
+/// The first parameter that is not finite.
+fn first_not_finite(model: &dyn Model) -> Option<String> {
+    let finite = |value: &Tensor| -> pnn_core::Result<bool> {
+        let sum = value.abs()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        Ok(sum.is_finite())
+    };
+    let bad = |p: &&Parameter| !finite(&p.var.value()).unwrap_or(true);
+    model.parameters().iter().find(bad).map(|p| p.name.clone())
 }

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{digits, recipe};
 use pnn_core::model::{Lab, Model};
-use pnn_core::{Chip, Controls, DType, Hardware, Result, Seed, Tensor, Twin};
+use pnn_core::{Chip, Controls, DType, Deviations, Hardware, Result, Seed, Tensor, Twin};
 use pnn_noise::{NoiseModel, Source};
-use pnn_train::{CROSS_ENTROPY, EpochRecord, MziLeNet5, Trainer};
+use pnn_train::{CROSS_ENTROPY, EpochRecord, Error, MziLeNet5, Trainer};
 
 fn json(strategy: &str, more: &str) -> String {
     format!(
@@ -42,11 +42,20 @@ impl Hardware for Counted {
 
 /// Trains, with the lab replaced by counting hardware; returns the history and the measurements.
 fn train(text: &str) -> (Vec<EpochRecord>, usize, Box<dyn Model>) {
+    train_told(text, chip)
+}
+
+/// As [`train`]; the strategy is told of the chip `told`, which need not be the one in the lab.
+fn train_told(
+    text: &str,
+    told: fn(&dyn Model) -> Chip,
+) -> (Vec<EpochRecord>, usize, Box<dyn Model>) {
     let recipe = recipe(text);
     let seed = Seed::new(3);
     let model = recipe.model(&seed.child("model"), DType::F32).unwrap();
     let chip = chip(model.as_ref());
-    let (mut strategy, lab) = recipe.strategy(model.as_ref(), &chip, &seed).unwrap();
+    let (mut strategy, lab) =
+        recipe.strategy(model.as_ref(), &told(model.as_ref()), &seed).unwrap();
     let measured = Arc::new(AtomicUsize::new(0));
     let mut counting = Lab::new();
     for name in lab.keys() {
@@ -87,6 +96,59 @@ fn every_method_trains_and_measures_what_it_says() {
         assert_eq!((last.counts.backward, last.counts.measured), (passes, measured), "{strategy}");
         assert_eq!(calls as u64, measured, "{strategy} {more}");
     }
+}
+
+/// The errors of the chip reach training through measurements alone: what the strategy was built
+/// with plays no part.
+#[test]
+fn training_in_situ_knows_nothing_of_the_chip_but_what_it_measures() {
+    fn other(model: &dyn Model) -> Chip {
+        let noise = NoiseModel::all_layers(Source::Phase { std_rad: 0.5 }).unwrap();
+        noise.draw(&model.physical_layers(), 1, &Seed::new(77)).unwrap()
+    }
+    for (strategy, more) in [(r#"{"pat": {}}"#, ""), (r#"{"pat": {}}"#, SAM), (DAT, "")] {
+        let (told, _, model) = train(&json(strategy, more));
+        let (untold, _, blind) = train_told(&json(strategy, more), other);
+        let losses = |history: &[EpochRecord]| -> Vec<u64> {
+            history.iter().map(|epoch| epoch.train_loss.to_bits()).collect()
+        };
+        assert_eq!(losses(&told), losses(&untold), "{strategy} {more}");
+        for (a, b) in model.parameters().iter().zip(blind.parameters().iter()) {
+            let [a, b] = [a, b].map(|p| p.var.value().to_dtype(DType::F64).unwrap());
+            assert_eq!(a.elements::<f64>().unwrap(), b.elements::<f64>().unwrap(), "{strategy}");
+        }
+    }
+}
+
+/// Settings that are no numbers stop the run as what they are, not as a device that refuses them.
+#[test]
+fn a_phase_that_is_not_finite_stops_the_run() {
+    let recipe = recipe(&json(r#""bp""#, ""));
+    let seed = Seed::new(3);
+    let model = recipe.model(&seed, DType::F32).unwrap();
+    let theta = model.parameters().iter().find(|p| p.name == "mesh.theta").unwrap();
+    theta.var.set(&(theta.var.value() * f64::NAN).unwrap()).unwrap();
+    let (mut strategy, mut lab) = recipe.strategy(model.as_ref(), &Chip::ideal(), &seed).unwrap();
+    let mut optimizer = recipe.optimizer().unwrap();
+    let mut trainer = Trainer {
+        model: model.as_ref(),
+        strategy: strategy.as_mut(),
+        optimizer: optimizer.as_mut(),
+        lab: &mut lab,
+        loss: CROSS_ENTROPY,
+    };
+    let config = recipe.config(seed, None);
+    let mut run = |trainer: &mut Trainer<'_>| {
+        trainer.train(&digits(60), &config, &mut |_| Ok(BTreeMap::new()), &mut ()).unwrap_err()
+    };
+    let error = run(&mut trainer);
+    assert!(matches!(&error, Error::NotFinite { layer, .. } if layer == "mesh.theta"), "{error}");
+    // And hardware for a layer that is not there is refused.
+    let mesh = model.physical_layers()[0].device();
+    let twin = Twin::new(Arc::clone(mesh), Deviations::none()).unwrap();
+    trainer.lab.insert("Mesh".into(), Box::new(twin));
+    let error = run(&mut trainer).to_string();
+    assert!(error.contains("physical layer") && error.contains("Mesh"), "{error}");
 }
 
 #[test]

@@ -207,6 +207,9 @@ fn report(
         provenance::collect(args.profile.as_str(), context.data, &context.profile.seeds);
     // With --resume a finished training is taken over as it is, whichever commit made it.
     provenance.insert("trainings".into(), provenance::trained_by(context.trainings));
+    if !context.fixed.name.is_empty() {
+        provenance.insert("fixed chip".into(), context.fixed.name.clone());
+    }
     for (key, value) in &provenance {
         report = report.provenance(key, value);
     }

@@ -1,14 +1,15 @@
 //! Trainings: each method and seed is trained once, whatever number of figures look at it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pnn_core::model::{Model, model_state};
 use pnn_core::{Chip, DType, Seed, store};
 use pnn_data::Normalisation;
 use pnn_eval::{BatchNormMode, Evaluator};
 use pnn_train::{
-    CROSS_ENTROPY, CheckpointConfig, EpochRecord, JsonLines, Observer, StepEvent, Trainer,
+    CROSS_ENTROPY, CheckpointConfig, EpochRecord, JsonLines, Observer, StepEvent, StrategyRecipe,
+    Trainer,
 };
 use sha2::{Digest, Sha256};
 
@@ -63,7 +64,17 @@ impl Job {
     pub(crate) fn cost(&self, data: &Data) -> u64 {
         let recipe = &self.method.recipe;
         let steps = data.train.len().div_ceil(recipe.batch_size) * recipe.epochs;
-        steps as u64 * (1 + u64::from(recipe.sharpness.is_some()))
+        steps as u64 * self.step_cost()
+    }
+
+    /// Evaluations of gradients in a step; an error network costs about as much as one.
+    fn step_cost(&self) -> u64 {
+        let recipe = &self.method.recipe;
+        let networks = match &recipe.strategy {
+            StrategyRecipe::Dat { settings, .. } => settings.networks as u64,
+            _ => 0,
+        };
+        1 + u64::from(recipe.sharpness.is_some()) + networks
     }
 
     /// Identifies everything that the result depends on.
@@ -75,7 +86,7 @@ impl Job {
     }
 
     /// The folder of the job in the output.
-    pub(crate) fn folder(&self, out: &std::path::Path, data: &Data) -> Result<PathBuf> {
+    pub(crate) fn folder(&self, out: &Path, data: &Data) -> Result<PathBuf> {
         let name = format!("{}-seed{}-{}", self.key, self.seed, self.fingerprint(data)?);
         Ok(out.join("runs").join(name))
     }
@@ -84,7 +95,7 @@ impl Job {
     pub(crate) fn run(
         &self,
         data: &Data,
-        out: &std::path::Path,
+        out: &Path,
         resume: bool,
         progress: &mut Progress,
         done: u64,
@@ -92,8 +103,12 @@ impl Job {
         let folder = self.folder(out, data)?;
         let checkpoint = folder.join("checkpoint.safetensors");
         if checkpoint.exists() && !resume {
-            let folder = folder.display();
-            progress.say(&format!("starting afresh; --resume would have continued {folder}"));
+            let shown = folder.display();
+            progress.say(&format!("starting afresh; --resume would have continued {shown}"));
+        }
+        if !resume {
+            // Nothing of an earlier run may pass for a part of this one if it is cut off.
+            remove(&folder)?;
         }
         let continues = resume && checkpoint.exists();
         let mut record =
@@ -122,13 +137,17 @@ impl Job {
             loss: CROSS_ENTROPY,
         };
         let mut validate = |model: &dyn Model| self.validate(model, &chip, data);
-        let weight = 1 + u64::from(recipe.sharpness.is_some());
+        let weight = self.step_cost();
         let label = format!("{} seed {}", self.method.label, self.seed);
         let bar = Bar { progress, label, done, weight, record: &mut record, recorded: false };
         let mut observer = (bar, JsonLines::new(folder.join("metrics.jsonl")));
         let history = trainer.train(&data.train, &config, &mut validate, &mut observer)?;
         let weights = folder.join("weights.safetensors");
-        store::save(&weights, &model_state(model.as_ref()), &self.metadata(data)?)?;
+        store::save(
+            &weights,
+            &model_state(model.as_ref()),
+            &self.metadata(data, &record.commits)?,
+        )?;
         let normalisation = recipe.normalisation();
         Ok(Trained { model, normalisation, history, chip, commits: record.commits })
     }
@@ -163,7 +182,7 @@ impl Job {
         Ok(metrics)
     }
 
-    fn metadata(&self, data: &Data) -> Result<BTreeMap<String, String>> {
+    fn metadata(&self, data: &Data, commits: &[String]) -> Result<BTreeMap<String, String>> {
         let recipe =
             serde_json::to_string(&self.method.recipe).map_err(|e| Error::Usage(e.to_string()))?;
         let entries = [
@@ -171,8 +190,23 @@ impl Job {
             ("seed", self.seed.to_string()),
             ("data", data.name.clone()),
             ("recipe", recipe),
+            ("chip", self.method.chip_name().to_owned()),
+            ("trained by", commits.join(", then ")),
+            ("version", format!("pnn {}", env!("CARGO_PKG_VERSION"))),
         ];
         Ok(entries.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())
+    }
+}
+
+/// Removes a file or folder, if it is there.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    let removed =
+        if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    match removed {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::Io { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -240,7 +274,7 @@ impl Observer for Bar<'_> {
 pub(crate) fn run_all(
     jobs: &[Job],
     data: &Data,
-    out: &std::path::Path,
+    out: &Path,
     resume: bool,
     name: &str,
 ) -> Trainings {

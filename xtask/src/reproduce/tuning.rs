@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::config::{Method, Profile, TunedOn};
 use super::data::Data;
 use super::front::Deployed;
-use super::training::{Job, Trained, Training, fingerprint, run_all};
+use super::training::{Job, Trained, Training, fingerprint, remove, run_all};
 use crate::error::{Error, Result, read_text};
 
 /// Temperatures in K over which a setting's accuracy is averaged, with running statistics.
@@ -118,6 +118,7 @@ fn found(key: &str, method: &Method, tuning: &Data, out: &Path, resume: bool) ->
         }
         return Ok(found);
     }
+    remove(&path)?;
     let jobs = jobs(key, method)?;
     let trainings = run_all(&jobs, tuning, out, resume, &format!("tuning {key}"));
     let mut scores = Vec::new();

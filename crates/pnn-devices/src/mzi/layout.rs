@@ -20,19 +20,18 @@ impl Layout {
     /// The columns of pairs of ports, in the order in which light meets them.
     ///
     /// # Errors
-    /// If there are no ports.
+    /// If there are fewer than two ports.
     pub fn columns(self, ports: usize) -> Result<Vec<Vec<(usize, usize)>>> {
-        if ports == 0 {
-            let what = "number of ports of the mesh".to_owned();
-            return Err(Error::Range { what, value: 0.0, allowed: "[1, infinity)" });
+        if ports < 2 {
+            let (what, value) = ("number of ports of the mesh".to_owned(), ports as f64);
+            return Err(Error::Range { what, value, allowed: "[2, infinity)" });
         }
         let from = |first: usize, last: usize| {
             (first..last).step_by(2).map(|port| (port, port + 1)).collect::<Vec<_>>()
         };
         Ok(match self {
-            Self::Rectangular if ports == 1 => vec![],
             Self::Rectangular => (0..ports).map(|column| from(column % 2, ports - 1)).collect(),
-            Self::Triangular => (0..(2 * ports).saturating_sub(3))
+            Self::Triangular => (0..2 * ports - 3)
                 .map(|column| from(column % 2, 1 + column.min(2 * ports - 4 - column)))
                 .collect(),
             Self::Butterfly => (0..usize::BITS - (ports - 1).leading_zeros())
@@ -86,7 +85,7 @@ mod tests {
 
     #[test]
     fn numbers_of_interferometers() {
-        for ports in 1..=65 {
+        for ports in 2..=65 {
             let cells = |layout: Layout| layout.columns(ports).unwrap().concat().len();
             assert_eq!(cells(Layout::Rectangular), ports * (ports - 1) / 2);
             assert_eq!(cells(Layout::Triangular), ports * (ports - 1) / 2);

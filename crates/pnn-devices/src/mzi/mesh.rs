@@ -60,7 +60,7 @@ impl MziMesh {
     /// An ideal mesh without loss, in the Bloch basis, whose outputs are normalised powers.
     ///
     /// # Errors
-    /// If there are no ports.
+    /// If there are fewer than two ports.
     pub fn new(layout: Layout, ports: usize) -> Result<Self> {
         let columns = layout.columns(ports)?;
         let neighbours = Arc::new(Neighbours::of(&columns));
@@ -92,7 +92,7 @@ impl MziMesh {
     /// gets a phase of -90 degrees there.
     ///
     /// # Errors
-    /// If there are no ports.
+    /// If there are fewer than two ports.
     pub fn published(ports: usize) -> Result<Self> {
         Ok(Self::new(Layout::Rectangular, ports)?.with_idle_phase(-FRAC_PI_2))
     }
@@ -104,8 +104,13 @@ impl MziMesh {
     /// of its matrix.
     ///
     /// # Errors
-    /// If there are no ports.
+    /// If there are fewer than two ports, or those of a butterfly are no power of two.
     pub fn neurophox(layout: Layout, ports: usize, basis: Basis) -> Result<Self> {
+        if layout == Layout::Butterfly && !ports.is_power_of_two() {
+            let what = "number of ports of a butterfly of neurophox".to_owned();
+            let (value, allowed) = (ports as f64, "a power of two");
+            return Err(Error::Range { what, value, allowed });
+        }
         let mesh = Self::new(layout, ports)?.with_basis(basis);
         let bar = if basis == Basis::Bloch { -FRAC_PI_2 } else { 0.0 };
         Ok(mesh.with_idle_phases(|column, port| {

@@ -47,7 +47,10 @@ impl Corrector {
     ) -> Result<()> {
         let mode = Mode::Train { update_statistics: true };
         let corrected = self.correct(&field.detach(), mode, Learning::On)?;
-        let read = |y: &Tensor| y.narrow(1, 0, settings.ports.min(y.dim(1)?));
+        let read = |y: &Tensor| {
+            let last = y.rank() - 1;
+            y.narrow(last, 0, settings.ports.min(y.dim(last)?))
+        };
         let error =
             mean_squared_error(&read(&output.detect(&corrected)?)?, &read(&measured.detach())?)?;
         let value = error.to_dtype(DType::F64)?.to_scalar::<f64>()?;

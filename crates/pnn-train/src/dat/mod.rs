@@ -43,14 +43,14 @@ use truth::Corrected;
 pub struct DualAdaptiveSettings {
     /// Error networks whose outputs are added, 1 to 64.
     pub networks: usize,
-    /// Epochs in which the networks learn and the task's step is made without them, fewer than the
-    /// recipe has.
+    /// Epochs in which the networks learn and the task's step is made without them, at most those of
+    /// the recipe (with as many it is PAT).
     pub warm_up: usize,
     /// Learning rate of the networks' Adam, above 0.
     pub rate: f64,
     /// Steps after which that rate is halved, again and again, at least 1; `None` for never.
     pub halve_every: Option<u32>,
-    /// The networks learn the first so many outputs, at least 1.
+    /// The networks learn the first so many outputs, at least 1, or all if there are fewer.
     pub ports: usize,
     /// Whether detectors are differentiated at the measured amplitudes.
     pub fusion: bool,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pnn_core::layers::Learning;
-use pnn_core::model::{Lab, Mode, Truth};
+use pnn_core::model::{Lab, Mode, Truth, measure};
 use pnn_core::ops::straight_through;
 use pnn_core::{Controls, Deviations, PhysicalLayer, Result, Tensor};
 
@@ -33,7 +33,7 @@ impl Truth for Corrected<'_> {
         let Some(hardware) = self.lab.get_mut(name) else {
             return device.forward(x, controls, &ideal);
         };
-        let measured = hardware.measure(&x.detach(), &controls.detach())?;
+        let measured = measure(hardware.as_mut(), name, device, x, controls)?;
         let (Some(output), Some(corrector)) =
             (device.field_output(), self.correctors.get_mut(name))
         else {

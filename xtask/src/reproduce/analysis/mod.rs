@@ -22,7 +22,7 @@ use pnn_eval::{Evaluator, Section, Svg, Table, Verdict};
 use super::chip::FixedChip;
 use super::config::{Analysis, Contest, Experiment, Plan, Profile, View};
 use super::data::Data;
-use super::training::{Trained, Training, Trainings};
+use super::training::{Trained, Training, Trainings, remove};
 use crate::error::{Error, Result};
 use judged::Judged;
 
@@ -88,6 +88,9 @@ pub(super) fn analyse(
     for (number, (svg, _)) in figures.iter().enumerate() {
         svg.write(folder.join(format!("figure-{}.svg", number + 1)))?;
     }
+    // What a run of more methods left would be taken for a part of this one.
+    clear_after(&folder, "table-", json.len())?;
+    clear_after(&folder, "figure-", figures.len())?;
     let mut section = Section::new(&experiment.title)
         .paragraph(format!("*Claim under test:* {}", experiment.claim))
         .verdict(judged.verdict, &judged.headline);
@@ -121,6 +124,23 @@ pub(super) fn analyse(
         "tables": json,
     });
     Ok(Outcome { section, verdict: judged.verdict, words: judged.headline, json })
+}
+
+/// Removes files `prefix` N with a larger number than `last`.
+fn clear_after(folder: &Path, prefix: &str, last: usize) -> Result<()> {
+    let failed = |source| Error::Io { path: folder.to_owned(), source };
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let number =
+            path.file_stem().and_then(|stem| stem.to_str()?.strip_prefix(prefix)?.parse().ok());
+        if number.is_some_and(|number: usize| number > last) {
+            remove(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The plan without methods of which a training diverged, and what is said about those. In an
@@ -196,6 +216,21 @@ impl Context<'_> {
 mod tests {
     use super::super::config::{Catalogue, DataChoice, default_folder};
     use super::*;
+
+    #[test]
+    fn what_a_larger_run_left_is_cleared() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["table-1.md", "table-2.md", "table-10.csv", "figure-9.svg", "table-x.md"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        clear_after(folder.path(), "table-", 1).unwrap();
+        let left = std::fs::read_dir(folder.path()).unwrap();
+        let mut left: Vec<_> =
+            left.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort();
+        assert_eq!(left, ["figure-9.svg", "table-1.md", "table-x.md"]);
+        clear_after(&folder.path().join("absent"), "table-", 0).unwrap();
+    }
 
     /// A method of which one seed diverged is left out and named; one that failed for another reason
     /// stays, to stop the analysis; an analysis of one method keeps it, as its finding.

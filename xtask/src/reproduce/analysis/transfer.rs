@@ -2,7 +2,6 @@
 //! with the share of chips on which they are good.
 
 use pnn_core::{Chip, Seed};
-use pnn_eval::interval::wilson;
 use pnn_eval::plot::{Axis, Heatmap, LineSeries, heatmap, line_chart};
 use pnn_eval::{Cell, Column, Interval, Svg, Table, Verdict};
 use pnn_noise::{Noise, NoiseModel, Source};
@@ -61,10 +60,7 @@ pub(super) fn analyse(spec: &Transfer, plan: &Plan, context: &Context<'_>) -> Re
 
 /// What chips of a cell are drawn from.
 fn noise(phase: f64, splitter: f64) -> Result<NoiseModel> {
-    let splitters: Source =
-        serde_json::from_value(serde_json::json!({ "splitter": { "std": splitter } }))
-            .map_err(|e| Error::Usage(e.to_string()))?;
-    let sources = [Source::Phase { std_rad: phase }, splitters];
+    let sources = [Source::Phase { std_rad: phase }, Source::splitter(splitter)];
     Ok(NoiseModel::new(sources.map(|source| Noise { source, layers: None }).to_vec())?)
 }
 
@@ -99,6 +95,21 @@ fn row(key: &str, spec: &Transfer, chips: u64, view: &View, context: &Context<'_
 
 fn mean(cell: &[Vec<f64>]) -> f64 {
     means(cell).iter().sum::<f64>() / cell.len() as f64
+}
+
+/// The mean over all cells, by seed and chip: chip 3 is the third of each cell, the same for all
+/// methods.
+fn averaged(row: &Row) -> Vec<Vec<f64>> {
+    let cells: Vec<_> = row.grid.iter().flatten().collect();
+    let mean = |seed: usize, chip: usize| {
+        cells.iter().map(|cell| cell[seed][chip]).sum::<f64>() / cells.len() as f64
+    };
+    let seeds = cells.first().map_or(&[][..], |cell| &cell[..]);
+    seeds
+        .iter()
+        .enumerate()
+        .map(|(s, chips)| (0..chips.len()).map(|c| mean(s, c)).collect())
+        .collect()
 }
 
 fn picture(spec: &Transfer, view: &View, row: &Row) -> Result<Svg> {
@@ -146,6 +157,14 @@ fn good(spec: &Transfer, cell: &[Vec<f64>]) -> f64 {
     all.iter().filter(|percent| ***percent >= spec.good_from).count() as f64 / all.len() as f64
 }
 
+/// [`good`], over seeds and chips; seeds share the chips and make them no more.
+fn yielded(spec: &Transfer, cell: &[Vec<f64>]) -> Result<Interval> {
+    let passes = |percent: &f64| if *percent >= spec.good_from { 100.0 } else { 0.0 };
+    let passed: Vec<Vec<f64>> =
+        cell.iter().map(|chips| chips.iter().map(passes).collect()).collect();
+    over_chips(&passed, cell.first().map_or(0, Vec::len) as u64)
+}
+
 /// The place in the grid where methods are compared.
 fn judged_place(spec: &Transfer) -> Result<(usize, usize)> {
     let place = |values: &[f64], value: f64| {
@@ -178,16 +197,13 @@ fn summary(spec: &Transfer, view: &View, rows: &[Row], images: u64) -> Result<Ta
     for row in rows {
         let cell = &row.grid[i][j];
         let all = || cell.iter().flatten().copied();
-        let chips = cell.first().map_or(0, Vec::len) as u64;
-        // Seeds share the chips: they make them no more.
-        let yielded = (good(spec, cell) * chips as f64).round() as u64;
         let paper = spec.paper.iter().find(|paper| paper.method == row.key);
         table.push(vec![
             Cell::Text(row.label.clone()),
             Cell::Interval(over_chips(cell, images)?),
             Cell::Number(all().fold(f64::INFINITY, f64::min) / 100.0),
             Cell::Number(all().fold(f64::NEG_INFINITY, f64::max) / 100.0),
-            Cell::Interval(wilson(yielded, chips, 0.95)?),
+            Cell::Interval(yielded(spec, cell)?),
             Cell::Interval(super::compare::over_seeds(&row.fixed, images)?),
             paper.map_or(Cell::Missing, |paper| Cell::Number(paper.accuracy[i][j] / 100.0)),
         ])?;
@@ -244,8 +260,13 @@ fn verdicts(
     let find = |key: &str| rows.iter().find(|row| row.key == key);
     let (i, j) = judged_place(spec)?;
     let mut cases = Vec::new();
-    let moved = spec.keeps.iter().filter_map(|keeps| Some((keeps, find(&keeps.method)?)));
-    for (keeps, row) in moved {
+    for keeps in spec.keeps.iter().filter(|k| context.profile.methods.contains_key(&k.method)) {
+        let place = format!("{} moves to other chips, {}", context.label(&keeps.method), view.name);
+        let Some(row) = find(&keeps.method) else {
+            let words = "it was not run, or a training of it diverged".to_owned();
+            cases.push(Case { place, verdict: Verdict::NotTested, words });
+            continue;
+        };
         let cell = &row.grid[i][j];
         let lost = lost(row, cell, images)?;
         let verdict = if 100.0 * lost.high <= keeps.within {
@@ -261,18 +282,20 @@ fn verdicts(
             points(&lost),
             keeps.within
         );
-        let place = format!("{} moves to other chips, {}", row.label, view.name);
         cases.push(Case { place, verdict, words });
     }
     for pair in spec.contests.iter().filter(|contest| context.runs(contest)) {
         let of = |key: &str| find(key).map(|row| &row.grid[i][j][..]);
-        let (better, worse) = (of(&pair.better), of(&pair.worse));
-        cases.push(contest(
-            (&context.label(&pair.better), better),
-            (&context.label(&pair.worse), worse),
-            &format!("fresh chips, {}", view.name),
-            images,
-        )?);
+        let labels = [&pair.better, &pair.worse].map(|key| context.label(key));
+        let whole = |key: &str| find(key).map(averaged);
+        let (better, worse) = (whole(&pair.better), whole(&pair.worse));
+        for (place, better, worse) in [
+            ("fresh chips", of(&pair.better), of(&pair.worse)),
+            ("mean of all errors of the grid", better.as_deref(), worse.as_deref()),
+        ] {
+            let place = format!("{place}, {}", view.name);
+            cases.push(contest((&labels[0], better), (&labels[1], worse), &place, images)?);
+        }
     }
     Ok(cases)
 }
@@ -302,6 +325,31 @@ mod tests {
         assert_eq!(judged_place(&spec()).unwrap(), (0, 0));
         let elsewhere = Transfer { judged_at: [0.1, 0.3], ..spec() };
         assert!(judged_place(&elsewhere).unwrap_err().to_string().contains("0.3"));
+    }
+
+    /// Two seeds on the same three chips: 4 of 6, over the chips and the seeds.
+    #[test]
+    fn a_yield_is_of_seeds_and_chips() {
+        let seeds = [[95.0, 94.9, 97.0], [96.0, 20.0, 95.0]].map(|chips| chips.to_vec());
+        let got = yielded(&spec(), &seeds).unwrap();
+        assert!((got.estimate - 4.0 / 6.0).abs() < 1e-12, "{got}");
+        let chips_alone = pnn_eval::interval::wilson(2, 3, 0.95).unwrap();
+        assert!(got.low <= chips_alone.low && got.high >= chips_alone.high, "{got}");
+        // None of twenty may still be a seventh of all.
+        let none = yielded(&spec(), &[vec![10.0; 20], vec![20.0; 20]]).unwrap();
+        assert_eq!((none.estimate, none.low), (0.0, 0.0));
+        assert!((none.high - 0.161).abs() < 1e-3, "{none}");
+        // Seeds that disagree on every chip make the interval wide.
+        let apart = yielded(&spec(), &[vec![99.0; 20], vec![10.0; 20]]).unwrap();
+        assert_eq!((apart.estimate, apart.low, apart.high), (0.5, 0.0, 1.0));
+    }
+
+    #[test]
+    fn a_grid_is_averaged_for_each_seed_and_chip() {
+        let cell = |first: f64| vec![vec![first, first + 1.0], vec![first + 2.0, first + 3.0]];
+        let grid = vec![vec![cell(10.0), cell(20.0)], vec![cell(30.0), cell(80.0)]];
+        let row = Row { key: "a".into(), label: "A".into(), fixed: vec![], grid };
+        assert_eq!(averaged(&row), [[35.0, 36.0], [37.0, 38.0]]);
     }
 
     #[test]

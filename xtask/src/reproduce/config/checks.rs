@@ -60,6 +60,15 @@ impl Profile {
                     "methods.{key}.tuned_on: the drift of rings is nothing to tune phases on; name clean or noise"
                 ));
             }
+            let in_situ = matches!(
+                method.recipe.strategy,
+                StrategyRecipe::Pat { .. } | StrategyRecipe::Dat { .. }
+            );
+            if in_situ && !method.tune.is_empty() && matches!(method.tuned_on, TunedOn::Noise(_)) {
+                return Err(format!(
+                    "methods.{key}.tuned_on: what trains in situ is deployed on the chip in its loop, which has errors; name clean"
+                ));
+            }
             if !meshes && matches!(method.recipe.strategy, StrategyRecipe::Dat { .. }) {
                 return Err(format!(
                     "methods.{key}: dat is for train = \"phases\"; rings show no field"
@@ -110,6 +119,19 @@ impl Experiment {
                     return Err(format!(
                         "profiles.{name}, view {:?}: {images} images give no statistics, at least 2 are needed",
                         view.name
+                    ));
+                }
+            }
+            if matches!(self.analysis, Analysis::Deployment(_) | Analysis::Transfer(_)) {
+                if profile.fixed_chip.is_none() {
+                    return Err(format!(
+                        "profile {name} has no fixed_chip, which the analysis needs"
+                    ));
+                }
+                let mesh = |m: &&String| profile.methods[*m].recipe.train == Trained::Phases;
+                if let Some(other) = plan.methods.iter().find(|m| !mesh(m)) {
+                    return Err(format!(
+                        "profiles.{name}.methods: {other:?} trains no mesh (train = \"phases\"), the fixed chip is one"
                     ));
                 }
             }

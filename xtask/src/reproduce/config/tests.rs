@@ -142,7 +142,9 @@ fn methods_refuse_what_their_device_cannot() {
     check(meshes).unwrap();
     let tuned_on = meshes.lines().find(|line| line.starts_with("tuned_on")).unwrap();
     let strategy = "strategy = \"bp\"";
+    let in_situ = "tuned_on = \"clean\"";
     for (from, to, says) in [
+        (in_situ, tuned_on, "the chip in its loop, which has errors"),
         (tuned_on, "", "nothing to tune phases on"),
         (strategy, "strategy = { pruning = { coefficient = 0.01 } }", "only for rings"),
         ("train = \"phases\"", "train = \"weights\"\nweight_limit = 1.0", "only for train"),
@@ -249,6 +251,7 @@ fn what_could_only_fail_after_training_is_refused_before() {
         ("knowledge.toml", "label = \"5 bits\"", "label = \"6 bits\"", "labelled \"6 bits\""),
         ("fig4c.toml", "epochs = [10, 20,", "epochs = [20,", "differ in length"),
         ("fig4c.toml", "better = \"mzi-sat\"", "better = \"mzi-sad\"", "method \"mzi-sad\""),
+        ("fig4c.toml", "methods = [\"mzi-bp\"", "methods = [\"bp\"", "\"bp\" trains no mesh"),
         ("fig4d.toml", "phase_std = [0.0, 0.05,", "phase_std = [0.05, 0.0,", "increasing order"),
         ("fig4d.toml", "splitter_std = [0.0, 0.05,", "splitter_std = [-1.0, 0.05,", "[0, 3]"),
         ("fig4d.toml", "judged_at = [0.15,", "judged_at = [0.16,", "not in the grid"),
