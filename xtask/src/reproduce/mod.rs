@@ -150,7 +150,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         Some(shard) => share = share::of_shard(&experiments, &profile, &data, shard)?,
         None => {
             for key in share::wanted_methods(&experiments) {
-                share.extend(profile.seeds.iter().map(|seed| (key.clone(), *seed)));
+                share.extend(profile.seeds_of(&key).iter().map(|seed| (key.clone(), *seed)));
             }
         }
     }

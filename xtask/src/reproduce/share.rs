@@ -73,7 +73,7 @@ pub(super) fn of_shard(
         let method = &profile.methods[&key];
         let cost = |jobs: Vec<Job>| jobs.iter().map(|job| job.cost(data)).sum::<u64>();
         let mut whole = (cost(tuning::jobs(&key, method)?), Vec::new());
-        for seed in &profile.seeds {
+        for seed in profile.seeds_of(&key) {
             let training = cost(jobs(experiments, &key, method, *seed)?);
             if method.tune.is_empty() {
                 pieces.push((training, vec![(key.clone(), *seed)]));
@@ -125,9 +125,11 @@ mod tests {
                         assert_eq!(seen.insert(piece.clone(), index), None, "{piece:?} twice");
                     }
                 }
-                assert_eq!(seen.len(), 3 * wanted.len());
+                let all: usize = wanted.iter().map(|key| profile.seeds_of(key).len()).sum();
+                assert_eq!(seen.len(), all);
                 for key in wanted.iter().filter(|key| !profile.methods[*key].tune.is_empty()) {
-                    let shards: BTreeSet<_> = (0..3).map(|s| seen[&(key.clone(), s)]).collect();
+                    let seeds = profile.seeds_of(key).iter();
+                    let shards: BTreeSet<_> = seeds.map(|s| seen[&(key.clone(), *s)]).collect();
                     assert_eq!(shards.len(), 1, "{key} is tuned in more than one shard");
                 }
                 let used: BTreeSet<_> = seen.values().collect();

@@ -5,7 +5,7 @@ use pnn_eval::plot::{Axis, line_chart};
 use pnn_eval::{Cell, Column, Svg, Table};
 use pnn_train::EpochRecord;
 
-use super::compare::{about_intervals, over_seeds};
+use super::compare::over_seeds;
 use super::history::{curve, loss, metric, seconds};
 use super::judged::{Case, Judged};
 use super::{Context, Findings};
@@ -29,7 +29,7 @@ pub(super) fn analyse(spec: &Deployment, plan: &Plan, context: &Context<'_>) -> 
             "The fixed chip is {}. Methods in situ had it in their loop; the others never saw it.",
             context.fixed.name
         ),
-        about_intervals(context.profile.seeds.len()).to_owned(),
+        context.about_intervals(&plan.methods),
     ];
     paragraphs
         .extend(spec.paper_source.as_ref().map(|source| format!("Paper's numbers: {source}.")));
@@ -93,6 +93,7 @@ fn by_seed(view: &View, rows: &[Row], context: &Context<'_>) -> Result<Table> {
     for row in rows {
         let mut line = vec![Cell::Text(context.label(&row.key))];
         line.extend(row.fixed.iter().map(|percent| Cell::Number(percent / 100.0)));
+        line.resize(1 + seeds.len(), Cell::Missing);
         table.push(line)?;
     }
     Ok(table)

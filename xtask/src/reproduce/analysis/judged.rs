@@ -93,6 +93,9 @@ pub(super) fn contest(
         let words = "one of the two was left out".to_owned();
         return Ok(Case { place, verdict: Verdict::NotTested, words });
     };
+    // The seeds that both have.
+    let seeds = above.len().min(below.len());
+    let (above, below) = (&above[..seeds], &below[..seeds]);
     let apart = chips_difference(above, below, images)?;
     let verdict = if apart.low > 0.0 {
         Verdict::Holds
@@ -123,6 +126,14 @@ mod tests {
         let mixed = seeds(&[80.0, 61.0, 69.0]);
         assert_eq!(verdict(Some(&mixed), Some(&low)), Verdict::Undecided);
         assert_eq!(verdict(None, Some(&low)), Verdict::NotTested);
+        // Seed by seed, as far as both go: 81 against 80, two of a hundred images.
+        let first = contest(("a", Some(&high[..1])), ("b", Some(&low)), "here", 100).unwrap();
+        assert_eq!(first.verdict, Verdict::Undecided);
+        assert!(
+            first.words.contains("80.0 %") && first.words.contains("+1.0 points"),
+            "{}",
+            first.words
+        );
         // One seed: by its images, and by its chips where there are several.
         assert_eq!(verdict(Some(&seeds(&[90.0])), Some(&seeds(&[80.0]))), Verdict::Holds);
         assert_eq!(verdict(Some(&seeds(&[81.0])), Some(&seeds(&[80.0]))), Verdict::Undecided);

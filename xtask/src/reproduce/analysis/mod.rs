@@ -174,16 +174,33 @@ impl Context<'_> {
             }
             None => Err(Error::Usage(format!("{key}, seed {seed} was not trained"))),
         };
-        self.profile.seeds.iter().map(of_seed).collect()
+        self.profile.seeds_of(key).iter().map(of_seed).collect()
     }
 
     /// How a training of the method diverged, if one did.
     fn divergence(&self, key: &str) -> Option<&str> {
         let of_seed = |seed: &u64| self.trainings.get(&(key.to_owned(), *seed));
-        self.profile.seeds.iter().filter_map(of_seed).find_map(|training| match training {
+        self.profile.seeds_of(key).iter().filter_map(of_seed).find_map(|training| match training {
             Training::Diverged(reason) => Some(reason.as_str()),
             _ => None,
         })
+    }
+
+    /// What intervals are, in sentences, and which of the methods have fewer seeds than the others.
+    fn about_intervals(&self, methods: &[String]) -> String {
+        let mut words = compare::about_intervals(self.profile.seeds.len()).to_owned();
+        for key in methods {
+            let seeds = self.profile.seeds_of(key).len();
+            if seeds < self.profile.seeds.len() {
+                words += &format!(
+                    " {} has {seeds} of {} seeds; it is compared on {}.",
+                    self.label(key),
+                    self.profile.seeds.len(),
+                    if seeds == 1 { "that one" } else { "these" }
+                );
+            }
+        }
+        words
     }
 
     fn label(&self, key: &str) -> String {

@@ -6,7 +6,7 @@ use pnn_eval::plot::{Axis, Heatmap, LineSeries, heatmap, line_chart};
 use pnn_eval::{Cell, Column, Interval, Svg, Table, Verdict};
 use pnn_noise::{Noise, NoiseModel, Source};
 
-use super::compare::{about_intervals, chips_difference, means, over_chips, percent, points};
+use super::compare::{chips_difference, means, over_chips, percent, points};
 use super::judged::{Case, Judged, contest};
 use super::{Context, Findings};
 use crate::error::{Error, Result};
@@ -44,14 +44,13 @@ pub(super) fn analyse(spec: &Transfer, plan: &Plan, context: &Context<'_>) -> Re
         }
         judged.extend(verdicts(spec, view, &rows, images, context)?);
     }
-    let seeds = context.profile.seeds.len();
     let mut paragraphs = vec![
         format!(
             "Each cell has {chips} chips of its own, the same for all methods and seeds; splitter errors of 1 and more are drawn \
              again. The fixed chip, which methods in situ had in their loop, is {}.",
             context.fixed.name
         ),
-        about_intervals(seeds).to_owned(),
+        context.about_intervals(&plan.methods),
     ];
     paragraphs
         .extend(spec.paper_source.as_ref().map(|source| format!("Paper's numbers: {source}.")));

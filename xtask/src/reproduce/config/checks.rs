@@ -54,6 +54,9 @@ impl Profile {
                     "methods.{key}.tune has {given} settings, at least 5 are needed"
                 ));
             }
+            if method.seeds == Some(0) {
+                return Err(format!("methods.{key}.seeds is 0, at least one is needed"));
+            }
             let meshes = method.recipe.train == Trained::Phases;
             if meshes && !method.tune.is_empty() && method.tuned_on == TunedOn::Drift {
                 return Err(format!(

@@ -37,6 +37,14 @@ pub(crate) enum DataChoice {
     Mnist,
 }
 
+impl Profile {
+    /// The seeds of a method's runs: the first, as many as it may have.
+    pub(crate) fn seeds_of(&self, method: &str) -> &[u64] {
+        let given = self.methods.get(method).and_then(|method| method.seeds);
+        &self.seeds[..given.unwrap_or(self.seeds.len()).min(self.seeds.len())]
+    }
+}
+
 /// One method of a profile.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -49,6 +57,9 @@ pub(crate) struct Method {
     /// from paths in the recipe (`sharpness.sam.rho`) to values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) tune: Vec<BTreeMap<String, f64>>,
+    /// How many of the profile's seeds it is trained with, for methods too slow for all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seeds: Option<usize>,
     /// What the held-back images are seen through when settings are compared: what the method is
     /// allowed to know.
     #[serde(default, skip_serializing_if = "TunedOn::is_drift")]
