@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod diffraction;
 mod error;
 pub mod mrr;
 pub mod mzi;
