@@ -11,7 +11,9 @@ use num_complex::Complex;
 use pnn_core::layers::{
     BatchNorm, ComplexConv2d, ComplexConvSizes, ComplexConvTranspose2d, Learning, Paths,
 };
-use pnn_core::ops::{self, ChannelStatistics, ConvGeometry, Tail, TransferFunction, Wiring};
+use pnn_core::ops::{
+    self, ChannelStatistics, ConvGeometry, Sampling, Tail, TransferFunction, Wiring,
+};
 use pnn_core::{DType, Mode, Result, Tensor, Var, loss};
 
 const DTYPES: [DType; 2] = [DType::F64, DType::F32];
@@ -181,6 +183,44 @@ fn fields_and_their_spectra() {
                 let tolerance = 16.0 * eps(dtype) * largest(&want).max(1.0);
                 assert_close(
                     &format!("{name} {kind} {part} {dtype:?}"),
+                    got,
+                    &want,
+                    0.0,
+                    tolerance,
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn pictures_that_are_moved() {
+    let golden = Golden::load("motion");
+    for case in golden.listed() {
+        let name = case["name"].as_str().unwrap();
+        for (mode, dtype) in ["nearest", "bilinear"].iter().flat_map(|m| DTYPES.map(|d| (m, d))) {
+            let get = |part: &str, dtype| golden.get(&format!("{name}/{mode}/{part}"), dtype);
+            // The motion is in double precision whatever the pictures are in.
+            let (linear, shift) = (get("linear", DType::F64), get("shift", DType::F64));
+            let bilinear = *mode == "bilinear";
+            let sampling = if bilinear { Sampling::Bilinear } else { Sampling::Nearest };
+            let f = |t: &[Tensor]| ops::resample(&t[0], &linear, &shift, sampling);
+            let (y, mut d) = backward(&[&get("x", dtype)], &get("g", dtype), f);
+            let mut parts = vec!["dx"];
+            // On pixels themselves PyTorch's derivative in the motion is one of several.
+            if bilinear && dtype == DType::F64 && !case["kinks"].as_bool().unwrap() {
+                let inputs = [get("x", dtype), linear.clone(), shift.clone()];
+                let inputs: Vec<&Tensor> = inputs.iter().collect();
+                let g = get("g", dtype);
+                d = backward(&inputs, &g, |t| ops::resample(&t[0], &t[1], &t[2], sampling)).1;
+                parts.extend(["dlinear", "dshift"]);
+            }
+            for (part, got) in ["y"].iter().chain(&parts).zip([y].iter().chain(&d)) {
+                let want = get(part, DType::F64);
+                // Sums over all pixels, of places as far as the picture is wide.
+                let tolerance = 64.0 * eps(dtype) * largest(&want).max(1.0);
+                assert_close(
+                    &format!("{name} {mode} {part} {dtype:?}"),
                     got,
                     &want,
                     0.0,
@@ -670,7 +710,7 @@ fn operators_of_tensors() {
 }
 
 /// Every public operator with the golden file that covers it.
-const COVERED: [(&str, &[&str]); 11] = [
+const COVERED: [(&str, &[&str]); 12] = [
     (
         "elementwise",
         &[
@@ -710,6 +750,7 @@ const COVERED: [(&str, &[&str]); 11] = [
     ("cascade", &["cascade"]),
     ("detect", &["power", "normalised_power"]),
     ("fourier", &["fft2", "ifft2", "transfer", "phase_shift", "complex_product"]),
+    ("motion", &["resample"]),
     ("pool", &["max_pool2d"]),
     ("conv", &["conv2d"]),
     ("complex", &["complex_batch_norm"]),

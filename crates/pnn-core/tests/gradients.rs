@@ -8,7 +8,7 @@ use std::sync::Arc;
 use common::{assert_close, normal, tensor, uniform, values};
 use num_complex::Complex;
 use pnn_core::layers::{BatchNorm, ComplexBatchNorm, Learning};
-use pnn_core::ops::{self, ConvGeometry, TransferFunction, Wiring};
+use pnn_core::ops::{self, ConvGeometry, Sampling, TransferFunction, Wiring};
 use pnn_core::testing::{GradientCheck, GradientError, check_gradients};
 use pnn_core::{DType, Mode, Result, Tensor, loss};
 
@@ -140,6 +140,25 @@ fn fields_and_their_spectra() {
     check(&[field, f64s(2, &[3, 4])], |t| {
         ops::fft2(&ops::phase_shift(&t[0].transpose(0, 2)?, &t[1].t()?)?)
     });
+}
+
+/// Moved so that no pixel falls on another or on an edge, where bilinear sampling has kinks.
+#[test]
+fn pictures_that_are_moved() {
+    for (shape, angle, scale, shift) in [
+        (&[1, 1][..], 0.3, 1.0, [0.21, -0.13]),
+        (&[2, 5, 4], 0.2, 1.1, [0.37, -1.71]),
+        (&[2, 3, 6, 7], -1.3, 0.8, [-0.43, 0.19]),
+    ] {
+        let (sin, cos) = f64::sin_cos(angle);
+        let linear = tensor(&[cos, sin, -sin, cos + 0.1]).reshape([2, 2]).unwrap();
+        let linear = (linear / scale).unwrap();
+        let inputs = [f64s(1, shape), linear, tensor(&shift)];
+        check(&inputs, |t| ops::resample(&t[0], &t[1], &t[2], Sampling::Bilinear));
+        check(&inputs[..1], |t| ops::resample(&t[0], &inputs[1], &inputs[2], Sampling::Nearest));
+        let still = [&inputs[1], &inputs[2]].map(|t| t.clone());
+        check(&still, |t| ops::resample(&inputs[0], &t[0], &t[1], Sampling::Bilinear));
+    }
 }
 
 #[test]

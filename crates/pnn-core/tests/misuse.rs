@@ -8,7 +8,7 @@ use std::sync::Arc;
 use common::{normal, tensor, zeros};
 use num_complex::Complex;
 use pnn_core::layers::BatchNorm;
-use pnn_core::ops::{self, ChannelStatistics, ConvGeometry, TransferFunction};
+use pnn_core::ops::{self, ChannelStatistics, ConvGeometry, Sampling, TransferFunction};
 use pnn_core::testing::strategies::shape;
 use pnn_core::{Bounds, DType, Error, Mode, Tensor, loss};
 use proptest::prelude::*;
@@ -65,6 +65,28 @@ fn pictures_are_pairs_that_fit_their_transfer_function() {
     {
         let factors: Vec<_> = factors.into_iter().map(|re| Complex::new(re, 0.0)).collect();
         assert!(TransferFunction::new(height, width, &factors).is_err(), "{height} {width}");
+    }
+}
+
+#[test]
+fn motions_are_finite_and_of_the_plane() {
+    let still = Tensor::new([[1.0, 0.0], [0.0, 1.0]]).unwrap();
+    let run = |x: &[usize], linear: &Tensor, shift: &[f64]| {
+        ops::resample(&zeros(x), linear, &tensor(shift), Sampling::Bilinear)
+    };
+    assert_eq!(run(&[3, 0, 4], &still, &[0.0, 0.0]).unwrap().dims(), [3, 0, 4]);
+    assert!(is_shape_error(run(&[4], &still, &[0.0, 0.0])));
+    assert!(is_shape_error(run(&[4, 4], &tensor(&[1.0, 1.0]), &[0.0, 0.0])));
+    assert!(is_shape_error(run(&[4, 4], &still, &[0.0])));
+    for bad in [f64::NAN, f64::INFINITY] {
+        let error = run(&[4, 4], &still, &[0.0, bad]).unwrap_err().to_string();
+        assert!(error.contains("part of a motion") && error.contains("finite"), "{error}");
+    }
+    // Without a motion the very bits, the sign of zero too.
+    let x = tensor(&[-0.0, 1.0, 2.0, f64::MIN_POSITIVE]).reshape([2, 2]).unwrap();
+    for sampling in [Sampling::Nearest, Sampling::Bilinear] {
+        let y = ops::resample(&x, &still, &tensor(&[0.0, 0.0]), sampling).unwrap();
+        common::assert_same_bits("still", &y, &x);
     }
 }
 

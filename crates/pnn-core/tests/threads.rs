@@ -101,6 +101,16 @@ fn fields_and_their_spectra() {
 }
 
 #[test]
+fn pictures_that_are_moved() {
+    let linear = Tensor::new([[0.9, 0.3], [-0.3, 0.9]]).unwrap();
+    let inputs = [f32s(1, &[7, 40, 30]), linear, Tensor::new([0.3, -2.6]).unwrap()];
+    check("resample", &inputs, |t| ops::resample(&t[0], &t[1], &t[2], ops::Sampling::Bilinear));
+    check("nearest", &inputs[..1], |t| {
+        ops::resample(&t[0], &inputs[1], &inputs[2], ops::Sampling::Nearest)
+    });
+}
+
+#[test]
 fn convolutions() {
     for (batch, channels, outputs, side, kernel, stride, padding) in [
         (67, 6, 16, 14, 5, 1, 0),

@@ -17,6 +17,7 @@ mod norm;
 mod pool;
 mod product;
 pub(crate) mod real;
+mod resample;
 pub(crate) mod simd;
 mod through;
 
@@ -35,5 +36,6 @@ pub use norm::{ChannelStatistics, Tail, batch_norm, batch_norm_fused, batch_norm
 pub use pool::{avg_pool2d, max_pool2d};
 pub use real::Real;
 pub(crate) use real::dispatch;
+pub use resample::{Sampling, resample};
 pub(crate) use simd::multiversion;
 pub use through::straight_through;

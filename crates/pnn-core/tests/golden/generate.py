@@ -489,6 +489,42 @@ def fourier():
     write("fourier", out, cases=cases)
 
 
+def motion():
+    """Pictures seen through an affine motion, by grid_sample; coordinates (x, y) in pixels about the centre."""
+    out, cases = {}, []
+    motions = [  # dimensions, angle, scale, shear, shift
+        ((2, 3), 0.4, 1.0, 0.0, (0.25, -0.5)),
+        ((2, 6, 5), 0.0, 1.0, 0.0, (0.0, 0.0)),
+        ((2, 6, 5), 0.0, 1.0, 0.0, (1.0, -2.0)),
+        ((3, 7, 4), 0.3, 1.1, 0.1, (0.4, -1.3)),
+        ((2, 2, 12, 9), -2.0, 0.7, 0.0, (-0.6, 0.2)),
+        ((5, 8), 0.1, 1.0, -0.2, (20.0, 0.0)),
+    ]
+    for i, (dims, angle, scale, shear, move) in enumerate(motions):
+        g = seeded(1300 + i)
+        height, width = dims[-2:]
+        cos, sin = np.cos(angle), np.sin(angle)
+        linear = torch.tensor([[cos, sin + shear], [-sin, cos]], dtype=torch.float64) / scale
+
+        def sample(x, linear, shift, mode):
+            centre = torch.tensor([(width - 1) / 2, (height - 1) / 2], dtype=torch.float64)
+            rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+            places = torch.stack([columns, rows], dim=-1).to(torch.float64)
+            places = (places - centre - shift) @ linear.T
+            # From -1 to 1 between the centres of the outer pixels.
+            grid = places / centre
+            pictures = x.reshape(1, -1, height, width)
+            moved = torch.nn.functional.grid_sample(pictures, grid[None], mode, "zeros", align_corners=True)
+            return moved.reshape(x.shape)
+
+        name = f"{'x'.join(map(str, dims))}-{i}"
+        cases.append({"name": name, "kinks": angle == 0.0})
+        inputs = {"x": normal(g, *dims), "linear": linear, "shift": torch.tensor(move, dtype=torch.float64)}
+        for mode in ["bilinear", "nearest"]:
+            run(out, f"{name}/{mode}", lambda x, linear, shift: sample(x, linear, shift, mode), **inputs)
+    write("motion", out, cases=cases)
+
+
 def transpose():
     """Convolutions in groups, and transposed ones."""
     out, cases = {}, []
@@ -609,6 +645,6 @@ def npy():
         np.save(folder / f"{name}.npy", array)
 
 
-for make in [conv, transpose, complex_layers, pool, norm, dense, loss, optim, schedule, sam, elementwise, average, fused, cascade, detect, fourier, npy]:
+for make in [conv, transpose, complex_layers, pool, norm, dense, loss, optim, schedule, sam, elementwise, average, fused, cascade, detect, fourier, motion, npy]:
     if not sys.argv[1:] or make.__name__.removesuffix("_layers") in sys.argv[1:]:
         make()

@@ -1,0 +1,232 @@
+//! Pictures that are moved: rotated, shifted, stretched, sheared.
+
+use rayon::prelude::*;
+
+use super::real::{Real, dispatch};
+use crate::tensor::Buffer;
+use crate::{DType, Error, Result, Tensor};
+
+/// What a place between pixels has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sampling {
+    /// The value of the nearest pixel, halves to the even one. The motion gets no gradient: it has
+    /// none almost everywhere.
+    Nearest,
+    /// The mean of the four pixels around it, weighed by how near they are. At a pixel itself, where it has
+    /// a kink, the derivative in the motion is that towards the next pixel.
+    Bilinear,
+}
+
+/// Pictures seen through a motion: the value at a pixel is that of the old picture at
+///
+/// ```text
+/// p' = linear (p - c - shift) + c,    c = ((width - 1) / 2, (height - 1) / 2)
+/// ```
+///
+/// and 0 where that lies outside. With `linear` of a rotation by -a and a division by s the new picture is the old
+/// one rotated by a, enlarged by s and shifted by `shift`.
+///
+/// # Shapes
+/// `x` and result (..., height, width), `linear` (2, 2) and `shift` (2) in pixels, in the order x (columns), y
+/// (rows).
+///
+/// # Errors
+/// If the shapes do not fit or the motion is not finite.
+pub fn resample(x: &Tensor, linear: &Tensor, shift: &Tensor, sampling: Sampling) -> Result<Tensor> {
+    let &[.., height, width] = x.dims() else {
+        return Err(Error::shape("pictures to be moved", x, "(..., height, width)"));
+    };
+    if linear.dims() != [2, 2] {
+        return Err(Error::shape("linear part of a motion", linear, "(2, 2)"));
+    }
+    if shift.dims() != [2] {
+        return Err(Error::shape("shift of a motion", shift, "(2)"));
+    }
+    let motion = Motion::of(linear, shift, height, width)?;
+    let pixels = height * width;
+    if x.elem_count() == 0 {
+        return Ok(x.clone());
+    }
+    let y = dispatch!(x.dtype(), T => {
+        let taps = motion.taps(sampling);
+        let mut y = Buffer::<T>::scratch(x.elem_count());
+        y.par_chunks_mut(pixels).zip(x.elements::<T>()?.par_chunks(pixels)).for_each(|(y, x)| {
+            for (y, taps) in y.iter_mut().zip(taps.of_pixels()) {
+                let part = |tap: &Tap| T::of(tap.weight) * x[tap.pixel];
+                let (first, rest) = (taps.first().map_or(T::of(0.0), part), taps.get(1..));
+                *y = rest.unwrap_or_default().iter().fold(first, |sum, tap| sum + part(tap));
+            }
+        });
+        Tensor::from_buffer(y, x.shape())
+    })?;
+    let inputs = [x.clone(), linear.clone(), shift.clone()];
+    Ok(y.with_gradient(&[x, linear, shift], move |gradient| {
+        let [x, linear, shift] = &inputs;
+        let dx = x.is_tracked().then(|| {
+            dispatch!(gradient.dtype(), T => {
+                let taps = motion.taps(sampling);
+                let mut dx = Buffer::<T>::zeros(x.elem_count());
+                let pictures = dx.par_chunks_mut(pixels);
+                pictures.zip(gradient.elements::<T>()?.par_chunks(pixels)).for_each(|(dx, g)| {
+                    for (g, taps) in g.iter().zip(taps.of_pixels()) {
+                        taps.iter().for_each(|tap| dx[tap.pixel] += T::of(tap.weight) * *g);
+                    }
+                });
+                Tensor::from_buffer(dx, x.shape())
+            })
+        });
+        if sampling == Sampling::Nearest || !(linear.is_tracked() || shift.is_tracked()) {
+            return Ok(vec![dx.transpose()?, None, None]);
+        }
+        let [dl, ds] = dispatch!(gradient.dtype(), T => {
+            motion.gradient(x.elements::<T>()?, gradient.elements::<T>()?)
+        })?;
+        let [dl, ds] = [(dl, linear), (ds, shift)]
+            .map(|(d, like)| Tensor::from_vec(d, like.shape())?.to_dtype(like.dtype()));
+        Ok(vec![dx.transpose()?, Some(dl?), Some(ds?)])
+    }))
+}
+
+/// A pixel of the old picture and its part in one of the new.
+struct Tap {
+    pixel: usize,
+    weight: f64,
+}
+
+/// The taps of all pixels, one after the other.
+struct Taps {
+    taps: Vec<Tap>,
+    /// Where those of each pixel end.
+    ends: Vec<usize>,
+}
+
+impl Taps {
+    fn of_pixels(&self) -> impl Iterator<Item = &[Tap]> {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        starts.zip(&self.ends).map(|(start, end)| &self.taps[*start..*end])
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Motion {
+    linear: [f64; 4],
+    shift: [f64; 2],
+    height: usize,
+    width: usize,
+}
+
+impl Motion {
+    fn of(linear: &Tensor, shift: &Tensor, height: usize, width: usize) -> Result<Self> {
+        let read = |t: &Tensor| t.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
+        let (linear_part, shift_part) = (read(linear)?, read(shift)?);
+        if let Some(value) = linear_part.iter().chain(&shift_part).find(|v| !v.is_finite()) {
+            let (what, value) = ("part of a motion".to_owned(), *value);
+            return Err(Error::Range { what, value, allowed: "finite" });
+        }
+        let (mut linear, mut shift) = ([0.0; 4], [0.0; 2]);
+        linear.copy_from_slice(&linear_part);
+        shift.copy_from_slice(&shift_part);
+        Ok(Self { linear, shift, height, width })
+    }
+
+    fn centre(&self) -> (f64, f64) {
+        (0.5 * (self.width as f64 - 1.0), 0.5 * (self.height as f64 - 1.0))
+    }
+
+    /// Where pixel (x, y) of the new picture lies from the centre of the shift, and in the old picture.
+    fn place(&self, x: usize, y: usize) -> ((f64, f64), (f64, f64)) {
+        let (cx, cy) = self.centre();
+        let (dx, dy) = (x as f64 - cx - self.shift[0], y as f64 - cy - self.shift[1]);
+        let [a, b, c, d] = self.linear;
+        ((dx, dy), (a * dx + b * dy + cx, c * dx + d * dy + cy))
+    }
+
+    /// The number of the pixel (x, y), if there is one.
+    fn pixel(&self, x: f64, y: f64) -> Option<usize> {
+        let inside = |v: f64, count: usize| v >= 0.0 && v < count as f64;
+        (inside(x, self.width) && inside(y, self.height))
+            .then(|| y as usize * self.width + x as usize)
+    }
+
+    /// For each pixel of the new picture, those of the old one.
+    fn taps(&self, sampling: Sampling) -> Taps {
+        let (mut taps, mut ends) = (Vec::new(), Vec::with_capacity(self.height * self.width));
+        for at in 0..self.height * self.width {
+            let (_, (x, y)) = self.place(at % self.width, at / self.width);
+            match sampling {
+                Sampling::Nearest => {
+                    // In single precision, as in the published code: rounding decides on ties.
+                    let near = |v: f64| f64::from((v as f32).round_ties_even());
+                    let pixel = self.pixel(near(x), near(y));
+                    taps.extend(pixel.map(|pixel| Tap { pixel, weight: 1.0 }));
+                }
+                Sampling::Bilinear => {
+                    let corners = self.corners(x, y).into_iter().filter(|c| c.weight != 0.0);
+                    taps.extend(corners.filter_map(|corner| {
+                        let pixel = self.pixel(corner.x, corner.y)?;
+                        Some(Tap { pixel, weight: corner.weight })
+                    }));
+                }
+            }
+            ends.push(taps.len());
+        }
+        Taps { taps, ends }
+    }
+
+    /// The four pixels around a place.
+    fn corners(&self, x: f64, y: f64) -> [Corner; 4] {
+        let (left, top) = (x.floor(), y.floor());
+        let (u, v) = (x - left, y - top);
+        [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)].map(|(right, low)| {
+            let across = if right > 0.0 { u } else { 1.0 - u };
+            let down = if low > 0.0 { v } else { 1.0 - v };
+            let sign = |side: f64| if side > 0.0 { 1.0 } else { -1.0 };
+            Corner {
+                x: left + right,
+                y: top + low,
+                weight: across * down,
+                slope: (sign(right) * down, sign(low) * across),
+            }
+        })
+    }
+
+    /// The gradient in the motion, of bilinear sampling: linear part and shift. Summed picture by picture, in order.
+    fn gradient<T: Real>(&self, x: &[T], g: &[T]) -> Result<[Vec<f64>; 2]> {
+        let pixels = self.height * self.width;
+        // What a displacement of each place would change, summed over pictures.
+        let towards: Vec<(f64, f64)> = (0..pixels)
+            .into_par_iter()
+            .map(|at| {
+                let (_, (px, py)) = self.place(at % self.width, at / self.width);
+                let corners = self.corners(px, py).map(|c| (self.pixel(c.x, c.y), c.slope));
+                let mut sum = (0.0, 0.0);
+                for (x, g) in x.chunks_exact(pixels).zip(g.chunks_exact(pixels)) {
+                    for (pixel, slope) in &corners {
+                        let value = pixel.map_or(0.0, |pixel| x[pixel].f64()) * g[at].f64();
+                        sum = (sum.0 + slope.0 * value, sum.1 + slope.1 * value);
+                    }
+                }
+                sum
+            })
+            .collect();
+        let (mut linear, mut shift) = (vec![0.0; 4], vec![0.0; 2]);
+        let [a, b, c, d] = self.linear;
+        for (at, (tx, ty)) in towards.into_iter().enumerate() {
+            let ((dx, dy), _) = self.place(at % self.width, at / self.width);
+            for (sum, part) in linear.iter_mut().zip([tx * dx, tx * dy, ty * dx, ty * dy]) {
+                *sum += part;
+            }
+            shift[0] -= a * tx + c * ty;
+            shift[1] -= b * tx + d * ty;
+        }
+        Ok([linear, shift])
+    }
+}
+
+/// A pixel near a place, its weight and the change of that with the place.
+struct Corner {
+    x: f64,
+    y: f64,
+    weight: f64,
+    slope: (f64, f64),
+}
