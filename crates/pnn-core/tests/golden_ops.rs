@@ -771,8 +771,8 @@ const COVERED: [(&str, &[&str]); 12] = [
 /// Batch norms have two files, one for the layer and one for what is fused with it.
 const NORMS: [&str; 3] = ["batch_norm", "batch_norm_with", "batch_norm_fused"];
 
-/// Operators without numbers of their own: any function, and one that hands a gradient on.
-const WITHOUT: [&str; 2] = ["map", "straight_through"];
+/// Operators without numbers of their own: any function, one that hands a gradient on, and a copy.
+const WITHOUT: [&str; 3] = ["map", "straight_through", "take"];
 
 /// The public functions in a source file that give a tensor, the operators it implements, and
 /// those that its macros name (`name => Kind;`).

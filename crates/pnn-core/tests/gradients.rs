@@ -162,6 +162,15 @@ fn pictures_that_are_moved() {
 }
 
 #[test]
+fn values_put_in_new_places() {
+    let places: Arc<[Option<u32>]> = [Some(5), None, Some(0), Some(5), Some(2), None].into();
+    check(&[f64s(1, &[2, 3])], |t| ops::take(&t[0], &places, [3, 2]));
+    let x = tensor(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    let y = ops::take(&x, &places, [3, 2]).unwrap();
+    assert_eq!(values(&y), [6.0, 0.0, 1.0, 6.0, 3.0, 0.0]);
+}
+
+#[test]
 fn convolution_of_a_view() {
     // Inputs that are not contiguous, and gradients of one input only.
     let (x, w) = (f64s(1, &[2, 4, 3, 2]), f64s(2, &[2, 2, 2, 2]));

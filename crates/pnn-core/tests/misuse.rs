@@ -91,6 +91,16 @@ fn motions_are_finite_and_of_the_plane() {
 }
 
 #[test]
+fn places_lie_in_the_tensor() {
+    let take =
+        |places: &[Option<u32>], shape: usize| ops::take(&zeros(&[2, 2]), &places.into(), shape);
+    assert_eq!(take(&[], 0).unwrap().elem_count(), 0);
+    assert!(take(&[Some(3), None], 3).is_err());
+    let error = take(&[None, Some(4)], 2).unwrap_err().to_string();
+    assert!(error.contains("place among 4 values is 4"), "{error}");
+}
+
+#[test]
 fn cascades() {
     let wiring = |ports, columns: &[&[(usize, usize)]]| {
         let columns = columns.iter().map(|column| column.to_vec()).collect();

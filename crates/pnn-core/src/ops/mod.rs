@@ -19,6 +19,7 @@ mod product;
 pub(crate) mod real;
 mod resample;
 pub(crate) mod simd;
+mod take;
 mod through;
 
 pub use cascade::{Wiring, cascade};
@@ -38,4 +39,5 @@ pub use real::Real;
 pub(crate) use real::dispatch;
 pub use resample::{Sampling, resample};
 pub(crate) use simd::multiversion;
+pub use take::take;
 pub use through::straight_through;
