@@ -21,3 +21,15 @@ pub enum Error {
 
 /// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// For errors that pass through a trait of pnn-core.
+impl From<Error> for pnn_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Core(core) => core,
+            Error::Range { what, value, allowed } => {
+                Self::Range { what: what.to_owned(), value, allowed }
+            }
+        }
+    }
+}

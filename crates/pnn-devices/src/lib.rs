@@ -2,6 +2,8 @@
 
 pub mod diffraction;
 mod error;
+pub mod freespace;
+mod misalignment;
 pub mod mrr;
 pub mod mzi;
 

@@ -3,6 +3,7 @@
 mod checkpoint;
 pub mod dat;
 mod error;
+mod freespace_mlp;
 mod lenet;
 mod mzi_lenet;
 mod observer;
@@ -13,6 +14,7 @@ mod trainer;
 
 pub use dat::{DualAdaptive, DualAdaptiveSettings, MiniUNet};
 pub use error::{Error, Result};
+pub use freespace_mlp::FreeSpaceMlp;
 pub use lenet::{FcActivation, LayerFactory, LeNet5};
 pub use mzi_lenet::MziLeNet5;
 pub use observer::{EpochRecord, JsonLines, Observer, StepEvent};

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use pnn_train::FcActivation;
+use pnn_devices::freespace::SCALE_ERROR;
+use pnn_train::{FcActivation, FreeSpaceMlp};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -15,7 +16,8 @@ pub(super) struct Case {
     pub(super) system: String,
     pub(super) weights: PathBuf,
     pub(super) input: Input,
-    pub(super) batch_norm: BatchNorm,
+    /// Of networks that have one.
+    pub(super) batch_norm: Option<BatchNorm>,
     pub(super) images: Images,
     /// Of a microring network only.
     pub(super) fc_activation: Option<FcActivation>,
@@ -54,9 +56,26 @@ pub(super) struct Images {
 #[serde(deny_unknown_fields)]
 pub(super) struct Perturb {
     note: Option<String>,
-    pub(super) port: String,
-    pub(super) layers: Vec<String>,
+    port: String,
+    /// Of networks whose ports do not say it.
+    #[serde(default)]
+    layers: Vec<String>,
     pub(super) values: Vec<f64>,
+}
+
+impl Perturb {
+    /// The port of the device, the layers and the deviation that a value stands for. Panels in free space
+    /// are turned and shifted at the first layer and scaled at both; a scale of 1 is none.
+    pub(super) fn at(&self, system: &str, value: f64) -> (&str, Vec<String>, f64) {
+        if system != "freespace-mlp" {
+            return (&self.port, self.layers.clone(), value);
+        }
+        let both = FreeSpaceMlp::LAYERS.map(str::to_owned);
+        match self.port.as_str() {
+            "scale" => (SCALE_ERROR, both.to_vec(), value - 1.0),
+            port => (port, both[..1].to_vec(), value),
+        }
+    }
 }
 
 impl Case {
@@ -81,12 +100,25 @@ impl Case {
         match (self.system.as_str(), self.fc_activation, &self.fabrication) {
             ("mrr-lenet5", None, _) => return Err("missing field `fc_activation`"),
             ("mrr-lenet5", _, Some(_)) => return Err("fabrication is of meshes only"),
-            ("mzi-lenet5", Some(_), _) => return Err("fc_activation is of rings only"),
+            ("mzi-lenet5" | "freespace-mlp", Some(_), _) => {
+                return Err("fc_activation is of rings only");
+            }
+            ("freespace-mlp", _, Some(_)) => return Err("fabrication is of meshes only"),
+            _ => {}
+        }
+        let panels = self.system == "freespace-mlp";
+        match (&self.batch_norm, panels) {
+            (None, false) => return Err("missing field `batch_norm`"),
+            (Some(_), true) => return Err("batch_norm: this network has none"),
             _ => {}
         }
         match &self.perturb {
             Some(p) if p.values.is_empty() => Err("perturb.values is empty"),
-            Some(p) if p.layers.is_empty() => Err("perturb.layers is empty"),
+            Some(p) if p.layers.is_empty() != panels => Err(if panels {
+                "perturb.layers follow from the port"
+            } else {
+                "perturb.layers is empty"
+            }),
             _ => Ok(()),
         }
     }

@@ -8,11 +8,12 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use pnn_core::model::load_model_state;
+use pnn_core::ops::Sampling;
 use pnn_core::{Bounds, Chip, DType, Model, Seed, store};
 use pnn_data::{Mnist, Normalisation};
 use pnn_eval::sweep::{on_port, sweep};
 use pnn_eval::{BatchNormMode, Evaluator};
-use pnn_train::{LeNet5, MrrFactory, MziLeNet5, Trained};
+use pnn_train::{FreeSpaceMlp, LeNet5, MrrFactory, MziLeNet5, Trained};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, read_text};
@@ -37,7 +38,7 @@ pub(crate) struct Args {
 }
 
 /// Systems that are planned; a case for one of them is unsupported, not wrong.
-const PLANNED: [&str; 2] = ["freespace-mlp", "d2nn"];
+const PLANNED: [&str; 1] = ["d2nn"];
 
 #[derive(Deserialize)]
 struct Manifest {
@@ -157,7 +158,7 @@ fn replay(id: &str, case: &serde_json::Value, args: &Args, mnist: &mut Option<Mn
         outcome.reason = Some(format!("system {system} is not built yet"));
         return outcome;
     }
-    if !matches!(system, "mrr-lenet5" | "mzi-lenet5") {
+    if !matches!(system, "mrr-lenet5" | "mzi-lenet5" | "freespace-mlp") {
         outcome.reason = Some(format!("unknown system {system:?}"));
         return outcome;
     }
@@ -214,6 +215,11 @@ fn network(case: &Case, folder: &Path) -> Result<(Box<dyn Model>, Chip)> {
         };
         return Ok((Box::new(model), chip));
     }
+    if case.system == "freespace-mlp" {
+        let model = FreeSpaceMlp::new(Sampling::Nearest, &Seed::new(0), DType::F64)?;
+        load_model_state(&model, &tensors)?;
+        return Ok((Box::new(model), Chip::ideal()));
+    }
     let activation = case.fc_activation.unwrap_or_default();
     let factory = MrrFactory(Trained::Weights);
     let model = LeNet5::new(&factory, activation, &Seed::new(0), DType::F64)?;
@@ -236,8 +242,8 @@ fn accuracies(case: &Case, args: &Args, mnist: &mut Option<Mnist>) -> Result<Vec
     let images = mnist.test.range(case.images.first, case.images.count)?;
     let evaluator = Evaluator {
         batch_norm: match case.batch_norm {
-            BatchNorm::Batch => BatchNormMode::Batch(case.images.batch),
-            BatchNorm::Running => BatchNormMode::Running,
+            Some(BatchNorm::Batch) => BatchNormMode::Batch(case.images.batch),
+            Some(BatchNorm::Running) | None => BatchNormMode::Running,
         },
         normalisation: Normalisation::new(case.input.mean, case.input.std)?,
         calibration: None,
@@ -246,7 +252,8 @@ fn accuracies(case: &Case, args: &Args, mnist: &mut Option<Mnist>) -> Result<Vec
         Some(perturb) => {
             let model = model.as_ref();
             sweep(model, &evaluator, &images, &perturb.values, 1, &|value, _| {
-                let perturbed = on_port(model, &perturb.port, &perturb.layers, value)?;
+                let (port, layers, value) = perturb.at(&case.system, value);
+                let perturbed = on_port(model, port, &layers, value)?;
                 Ok(fabricated.plus(&perturbed)?)
             })?
         }

@@ -37,6 +37,27 @@ fn what_is_malformed_or_unheard_of_fails_and_what_is_planned_is_unsupported() {
     failed(&|c| c["fc_activation"] = serde_json::Value::Null, "missing field `fc_activation`");
     failed(&|c| c["fabrication"] = "chip.safetensors".into(), "of meshes only");
     failed(&|c| c["system"] = "mzi-lenet5".into(), "of rings only");
+    failed(&|c| c["batch_norm"] = serde_json::Value::Null, "missing field `batch_norm`");
+    let panels = |c: &mut serde_json::Value| {
+        c["system"] = "freespace-mlp".into();
+        for key in ["fc_activation", "batch_norm"] {
+            c[key] = serde_json::Value::Null;
+        }
+        c["perturb"] = serde_json::json!({ "port": "scale", "values": [1.0] });
+    };
+    failed(&panels, "absent.safetensors");
+    let and = |more: &dyn Fn(&mut serde_json::Value), says: &str| {
+        failed(
+            &|c: &mut serde_json::Value| {
+                panels(c);
+                more(c)
+            },
+            says,
+        );
+    };
+    and(&|c| c["batch_norm"] = "running".into(), "has none");
+    and(&|c| c["perturb"]["layers"] = serde_json::json!(["fc1"]), "follow from the port");
+    and(&|c| c["fabrication"] = "chip.safetensors".into(), "of meshes only");
     failed(&|c| c["system"] = "abacus".into(), "unknown system");
     failed(&|c| c["metric"] = "beauty".into(), "unknown metric");
     failed(&|c| c["expected"] = "many".into(), "malformed case");

@@ -224,16 +224,6 @@ impl<F: TransferFunction> MrrBank<F> {
     }
 }
 
-/// Errors of this crate that pass through a core trait.
-fn into_core<T>(result: Result<T>) -> pnn_core::Result<T> {
-    result.map_err(|error| match error {
-        crate::Error::Core(core) => core,
-        crate::Error::Range { what, value, allowed } => {
-            pnn_core::Error::Range { what: what.to_owned(), value, allowed }
-        }
-    })
-}
-
 impl<F: TransferFunction> PhysicalLayer for MrrBank<F> {
     fn controls(&self) -> &ControlSpec {
         &self.controls
@@ -273,7 +263,7 @@ impl<F: TransferFunction> PhysicalLayer for MrrBank<F> {
         controls: &Controls,
         deviations: &Deviations,
     ) -> pnn_core::Result<Tensor> {
-        into_core(self.output(x, controls, deviations))
+        Ok(self.output(x, controls, deviations)?)
     }
 
     fn weights(
@@ -282,24 +272,24 @@ impl<F: TransferFunction> PhysicalLayer for MrrBank<F> {
         deviations: &Deviations,
     ) -> pnn_core::Result<Option<Tensor>> {
         deviations.check(&self.ports)?;
-        into_core(self.programmed(controls, deviations).map(Some))
+        Ok(Some(self.programmed(controls, deviations)?))
     }
 
     /// `dw/dx` in 1/nm at the programmed detunings.
     fn sensitivity(&self, controls: &Controls) -> pnn_core::Result<Option<Tensor>> {
-        let detunings = into_core(self.detunings(controls))?;
+        let detunings = self.detunings(controls)?;
         Ok(Some(ops::map(&detunings, Slope(self.transfer.clone()))?))
     }
 
     fn drives(&self, controls: &Controls) -> pnn_core::Result<Vec<Drive>> {
         Ok(vec![match self.parametrisation {
             Parametrisation::Current(_) => Drive {
-                setting: into_core(self.setting(controls))?.clone(),
+                setting: self.setting(controls)?.clone(),
                 range: self.controls[0].bounds,
                 port: CURRENT_ERROR_MA,
             },
             Parametrisation::Detuning | Parametrisation::Weight => Drive {
-                setting: into_core(self.detunings(controls))?,
+                setting: self.detunings(controls)?,
                 range: TUNING_RANGE_NM,
                 port: RESONANCE_SHIFT_NM,
             },

@@ -1,0 +1,236 @@
+//! The incoherent matrix multiplier in free space: a display (OLED) shows the inputs, a modulator (SLM) the
+//! weights, a lens sums what passes.
+
+use std::sync::Arc;
+
+use pnn_core::device::{Drive, Passivity, PortShape};
+use pnn_core::layers::uniform_fan_in;
+use pnn_core::ops::{Sampling, linear, resample, take};
+use pnn_core::{
+    Bounds, Control, ControlSpec, Controls, DType, DeviationPort, Deviations, PhysicalLayer, Seed,
+    Tensor,
+};
+
+pub use crate::misalignment::{ROTATION_DEG, SCALE_ERROR, SHEAR, SHIFT_X_PX, SHIFT_Y_PX};
+use crate::misalignment::{motion, ports};
+pub use crate::mrr::{READOUT_ERROR, WEIGHT_ERROR};
+use crate::{Error, Result};
+
+/// How filters lie in pictures: row by row in tiles, each in the middle of its tile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tiling {
+    /// Rows of tiles in a picture.
+    pub rows: usize,
+    /// Columns of tiles in a picture.
+    pub columns: usize,
+    /// Pixels of a tile from top to bottom.
+    pub height: usize,
+    /// Pixels of a tile from left to right, before they are repeated.
+    pub width: usize,
+    /// Columns of the modulator that show the same.
+    pub repeat: usize,
+}
+
+impl Default for Tiling {
+    /// That of Xu et al. (2026): 3 x 4 tiles of 32 x 30 pixels, every column shown twice.
+    fn default() -> Self {
+        Self { rows: 3, columns: 4, height: 32, width: 30, repeat: 2 }
+    }
+}
+
+/// A matrix multiplier whose weights are pictures on a modulator in front of a display (Xu et al., Nat. Commun. 17,
+/// 1766, 2026; Spall et al., Opt. Lett. 45, 5752, 2020).
+///
+/// Each output has a filter of as many pixels as there are inputs; what light passes it is summed. A negative
+/// weight takes a second exposure that is subtracted: both are linear in their picture, so they are computed as one
+/// picture of signed weights. Where the modulator is misaligned, an input meets the weight that stands at its
+/// place; light that meets the border between filters is lost.
+///
+/// ```
+/// use pnn_core::{DType, Deviations, PhysicalLayer, Seed, Tensor};
+/// use pnn_devices::freespace::{Multiplier, ROTATION_DEG};
+///
+/// let layer = Multiplier::new((12, 12), 10)?; // 10 filters of 12 x 12
+/// let controls = layer.init(&Seed::new(1), DType::F32)?;
+/// let x = Tensor::ones([5, 144], DType::F32)?;
+/// let turned = Deviations::none().with(ROTATION_DEG, Tensor::new(2.0)?);
+/// assert_eq!(layer.forward(&x, &controls, &turned)?.dims(), [5, 10]);
+/// # Ok::<(), pnn_devices::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Multiplier {
+    filter: (usize, usize),
+    outputs: usize,
+    tiling: Tiling,
+    sampling: Sampling,
+    /// Where each pixel of the pictures has its weight from.
+    packing: Arc<[Option<u32>]>,
+    /// Where each weight stands in the pictures.
+    unpacking: Arc<[Option<u32>]>,
+    controls: [Control; 1],
+    ports: Vec<DeviationPort>,
+}
+
+impl Multiplier {
+    /// `outputs` filters of (height, width) pixels in the published tiling, seen by nearest neighbours; weights in
+    /// [-1, 1].
+    ///
+    /// # Errors
+    /// If a filter has no pixels or does not fit into a tile, or there are no outputs.
+    pub fn new(filter: (usize, usize), outputs: usize) -> Result<Self> {
+        Self::with_tiling(filter, outputs, Tiling::default())
+    }
+
+    /// As [`Self::new`], in another tiling.
+    ///
+    /// # Errors
+    /// As [`Self::new`], and if the tiling has no tiles or no columns.
+    pub fn with_tiling(filter: (usize, usize), outputs: usize, tiling: Tiling) -> Result<Self> {
+        let (height, width) = filter;
+        for (what, value, most) in [
+            ("height of a filter", height, tiling.height),
+            ("width of a filter", width, tiling.width),
+            ("number of outputs", outputs, usize::MAX),
+            ("rows of tiles", tiling.rows, usize::MAX),
+            ("columns of tiles", tiling.columns, usize::MAX),
+            ("repetitions of a column", tiling.repeat, usize::MAX),
+        ] {
+            if value == 0 || value > most {
+                let allowed = "at least 1, and at most that of a tile";
+                return Err(Error::Range { what, value: value as f64, allowed });
+            }
+        }
+        let shape = vec![outputs, height * width];
+        let bounds = Bounds { low: -1.0, high: 1.0 };
+        let port = |name, shape| DeviationPort { name, unit: "1", shape };
+        let mut ports = ports(&[]);
+        ports.push(port(WEIGHT_ERROR, PortShape::Fixed(shape.clone())));
+        ports.push(port(READOUT_ERROR, PortShape::Output(vec![outputs])));
+        let mut layer = Self {
+            filter,
+            outputs,
+            tiling,
+            sampling: Sampling::Nearest,
+            packing: [].into(),
+            unpacking: [].into(),
+            controls: [Control { name: "weight", unit: "1", bounds, shape }],
+            ports,
+        };
+        (layer.packing, layer.unpacking) = layer.places();
+        Ok(layer)
+    }
+
+    /// What a place between pixels of the modulator shows. Nearest neighbours are the published model and have no
+    /// gradient in the misalignment; [`Sampling::Bilinear`] has one.
+    #[must_use]
+    pub fn with_sampling(self, sampling: Sampling) -> Self {
+        Self { sampling, ..self }
+    }
+
+    /// Number of pictures, and their height and width in pixels of the modulator.
+    #[must_use]
+    pub fn picture_shape(&self) -> [usize; 3] {
+        let Tiling { rows, columns, height, width, repeat } = self.tiling;
+        [self.outputs.div_ceil(rows * columns), rows * height, columns * width * repeat]
+    }
+
+    /// The pictures of signed weights as the modulator shows them, misaligned as it is.
+    ///
+    /// # Shapes
+    /// (pictures, height, width), as [`Self::picture_shape`].
+    ///
+    /// # Errors
+    /// If controls or deviations do not fit.
+    pub fn pictures(&self, controls: &Controls, deviations: &Deviations) -> Result<Tensor> {
+        let weights = self.set(controls, deviations)?;
+        let pictures = take(&weights, &self.packing, self.picture_shape())?;
+        Ok(match motion(deviations, 0)? {
+            Some((linear, shift)) => resample(&pictures, &linear, &shift, self.sampling)?,
+            None => pictures,
+        })
+    }
+
+    /// The weights that the modulator was set to, errors included.
+    fn set(&self, controls: &Controls, deviations: &Deviations) -> pnn_core::Result<Tensor> {
+        deviations.check(&self.ports)?;
+        deviations.shift(WEIGHT_ERROR, controls.of(&self.controls[0])?)
+    }
+
+    /// The weights that the inputs meet.
+    fn met(&self, controls: &Controls, deviations: &Deviations) -> pnn_core::Result<Tensor> {
+        let weights = self.set(controls, deviations)?;
+        let Some((linear, shift)) = motion(deviations, 0)? else {
+            return Ok(weights);
+        };
+        let pictures = take(&weights, &self.packing, self.picture_shape())?;
+        let seen = resample(&pictures, &linear, &shift, self.sampling)?;
+        take(&seen, &self.unpacking, weights.shape().clone())
+    }
+
+    /// Packing and unpacking.
+    fn places(&self) -> (Arc<[Option<u32>]>, Arc<[Option<u32>]>) {
+        let Tiling { rows, columns, height, width, repeat } = self.tiling;
+        let (filter_height, filter_width) = self.filter;
+        let [pictures, picture_height, picture_width] = self.picture_shape();
+        let mut packing = vec![None; pictures * picture_height * picture_width];
+        let mut unpacking = vec![None; self.outputs * filter_height * filter_width];
+        let corner = ((height - filter_height) / 2, (width - filter_width) / 2);
+        for (number, place) in unpacking.iter_mut().enumerate() {
+            let (filter, pixel) =
+                (number / (filter_height * filter_width), number % (filter_height * filter_width));
+            let (picture, tile) = (filter / (rows * columns), filter % (rows * columns));
+            let row = tile / columns * height + corner.0 + pixel / filter_width;
+            let column = tile % columns * width + corner.1 + pixel % filter_width;
+            let at = (picture * picture_height + row) * picture_width + column * repeat;
+            packing[at..at + repeat].fill(Some(number as u32));
+            // Of repeated columns the first is read.
+            *place = Some(at as u32);
+        }
+        (packing.into(), unpacking.into())
+    }
+}
+
+impl PhysicalLayer for Multiplier {
+    fn controls(&self) -> &ControlSpec {
+        &self.controls
+    }
+
+    fn ports(&self) -> &[DeviationPort] {
+        &self.ports
+    }
+
+    /// Uniform in `+-1/sqrt(inputs)`.
+    fn init(&self, seed: &Seed, dtype: DType) -> pnn_core::Result<Controls> {
+        let shape = &self.controls[0].shape;
+        let weight = uniform_fan_in(&seed.child("weight"), shape, shape[1], dtype)?;
+        Ok([("weight".to_owned(), weight)].into_iter().collect())
+    }
+
+    fn forward(
+        &self,
+        x: &Tensor,
+        controls: &Controls,
+        deviations: &Deviations,
+    ) -> pnn_core::Result<Tensor> {
+        let y = linear(x, &self.met(controls, deviations)?)?;
+        deviations.shift(READOUT_ERROR, &y)
+    }
+
+    fn weights(
+        &self,
+        controls: &Controls,
+        deviations: &Deviations,
+    ) -> pnn_core::Result<Option<Tensor>> {
+        self.met(controls, deviations).map(Some)
+    }
+
+    fn drives(&self, controls: &Controls) -> pnn_core::Result<Vec<Drive>> {
+        let control = &self.controls[0];
+        let setting = controls.of(control)?.clone();
+        Ok(vec![Drive { setting, range: control.bounds, port: WEIGHT_ERROR }])
+    }
+
+    fn passivity(&self) -> Passivity {
+        Passivity::Incoherent
+    }
+}
