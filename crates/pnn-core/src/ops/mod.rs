@@ -39,5 +39,5 @@ pub use real::Real;
 pub(crate) use real::dispatch;
 pub use resample::{Sampling, resample};
 pub(crate) use simd::multiversion;
-pub use take::take;
+pub use take::{Places, take};
 pub use through::straight_through;

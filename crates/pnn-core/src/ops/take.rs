@@ -6,7 +6,10 @@ use super::real::{Real, dispatch};
 use crate::tensor::{Buffer, Shape};
 use crate::{Error, Result, Tensor};
 
-/// The values of `x` at `places` (numbers in its row-major order), 0 where there is none: packing and unpacking
+/// Where values come from: numbers in the row-major order of a tensor, or nowhere.
+pub type Places = Arc<[Option<u32>]>;
+
+/// The values of `x` at `places`, 0 where there is none: packing and unpacking
 /// of pictures, and any other copy with gaps and repetitions.
 ///
 /// # Shapes
@@ -14,7 +17,7 @@ use crate::{Error, Result, Tensor};
 ///
 /// # Errors
 /// If a place is not in `x`, or their number does not fit.
-pub fn take(x: &Tensor, places: &Arc<[Option<u32>]>, shape: impl Into<Shape>) -> Result<Tensor> {
+pub fn take(x: &Tensor, places: &Places, shape: impl Into<Shape>) -> Result<Tensor> {
     let shape = shape.into();
     let count = x.elem_count();
     if let Some(place) = places.iter().flatten().find(|place| **place as usize >= count) {
