@@ -1,11 +1,9 @@
 //! The incoherent matrix multiplier in free space: a display (OLED) shows the inputs, a modulator (SLM) the
 //! weights, a lens sums what passes.
 
-use std::sync::Arc;
-
 use pnn_core::device::{Drive, Passivity, PortShape};
 use pnn_core::layers::uniform_fan_in;
-use pnn_core::ops::{Sampling, linear, resample, take};
+use pnn_core::ops::{Places, Sampling, linear, resample, take};
 use pnn_core::{
     Bounds, Control, ControlSpec, Controls, DType, DeviationPort, Deviations, PhysicalLayer, Seed,
     Tensor,
@@ -64,9 +62,9 @@ pub struct Multiplier {
     tiling: Tiling,
     sampling: Sampling,
     /// Where each pixel of the pictures has its weight from.
-    packing: Arc<[Option<u32>]>,
+    packing: Places,
     /// Where each weight stands in the pictures.
-    unpacking: Arc<[Option<u32>]>,
+    unpacking: Places,
     controls: [Control; 1],
     ports: Vec<DeviationPort>,
 }
@@ -168,7 +166,7 @@ impl Multiplier {
     }
 
     /// Packing and unpacking.
-    fn places(&self) -> (Arc<[Option<u32>]>, Arc<[Option<u32>]>) {
+    fn places(&self) -> (Places, Places) {
         let Tiling { rows, columns, height, width, repeat } = self.tiling;
         let (filter_height, filter_width) = self.filter;
         let [pictures, picture_height, picture_width] = self.picture_shape();

@@ -138,7 +138,7 @@ fn a_phase_that_is_not_finite_stops_the_run() {
         loss: CROSS_ENTROPY,
     };
     let config = recipe.config(seed, None);
-    let mut run = |trainer: &mut Trainer<'_>| {
+    let run = |trainer: &mut Trainer<'_>| {
         trainer.train(&digits(60), &config, &mut |_| Ok(BTreeMap::new()), &mut ()).unwrap_err()
     };
     let error = run(&mut trainer);
