@@ -7,7 +7,7 @@ use std::path::Path;
 use num_complex::Complex;
 use pnn_core::testing::{GradientCheck, check_gradients};
 use pnn_core::{DType, Seed, Tensor, Var, store};
-use pnn_devices::diffraction::{FreeSpace, Grid, Method};
+use pnn_devices::diffraction::{Detectors, FreeSpace, Grid, Method, Region, saturable_absorber};
 use proptest::prelude::*;
 
 const GREEN: f64 = 532e-9;
@@ -305,4 +305,77 @@ fn what_cannot_be_is_named() {
     for shape in [&[1, 2, 4, 5][..], &[1, 1, 4, 4], &[4, 4]] {
         assert!(space.propagate(&Tensor::zeros(shape, DType::F64).unwrap()).is_err());
     }
+}
+
+#[test]
+fn an_absorber_swallows_what_is_weak_and_keeps_the_phase() {
+    let light = normal(1, &[3, 2, 4, 5]);
+    let there = saturable_absorber(&light, 0.5).unwrap();
+    for sample in 0..3 {
+        let of = |t: &Tensor| complex(&t.narrow(0, sample, 1).unwrap());
+        let (before, after) = (of(&light), of(&there));
+        let mean = before.iter().map(Complex::norm_sqr).sum::<f64>() / 20.0;
+        let dark = after.iter().filter(|v| v.norm() == 0.0).count();
+        assert!((1..19).contains(&dark), "{dark}");
+        for (before, after) in before.iter().zip(&after) {
+            let want = (before.norm_sqr() - 0.5 * mean).max(0.0);
+            assert!((after.norm_sqr() - want).abs() < 1e-14);
+            assert!(want == 0.0 || (after / before).im.abs() < 1e-15);
+        }
+    }
+    let same = saturable_absorber(&light, 0.0).unwrap();
+    assert!(off(&complex(&same), &complex(&light)) == 0.0);
+    for fraction in [0.0, 0.3, 0.5, 1.2] {
+        let absorb = |t: &[Tensor]| saturable_absorber(&t[0], fraction);
+        check_gradients(&[normal(7, &[2, 2, 3, 4])], absorb, &GradientCheck::default()).unwrap();
+    }
+    let dark = Tensor::zeros([1, 2, 2, 2], DType::F64).unwrap();
+    assert_eq!(energy(&saturable_absorber(&dark, 0.5).unwrap()), 0.0);
+    for (fraction, shape) in
+        [(-0.1, &[1, 2, 2, 2][..]), (f64::NAN, &[1, 2, 2, 2]), (0.5, &[1, 3, 2, 2])]
+    {
+        assert!(saturable_absorber(&Tensor::zeros(shape, DType::F64).unwrap(), fraction).is_err());
+    }
+}
+
+#[test]
+fn detectors_sum_the_power_of_their_regions() {
+    let grid = Grid::new(4, 6, 1e-6).unwrap();
+    let regions = [
+        Region { top: 0, left: 0, height: 2, width: 3 },
+        Region { top: 1, left: 2, height: 3, width: 4 }, // overlaps the first
+    ];
+    let detectors = Detectors::new(grid, &regions).unwrap();
+    let light = normal(1, &[2, 3, 2, 4, 6]);
+    let powers = detectors.powers(&light).unwrap();
+    assert_eq!(powers.dims(), [2, 2]);
+    let values = light.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    let mut want = [0.0; 4];
+    for (place, value) in values.iter().enumerate() {
+        let (sample, row, column) = (place / 144, place / 6 % 4, place % 6);
+        for (number, r) in regions.iter().enumerate() {
+            let inside = (r.top..r.top + r.height).contains(&row)
+                && (r.left..r.left + r.width).contains(&column);
+            want[2 * sample + number] += if inside { value * value } else { 0.0 };
+        }
+    }
+    for (got, want) in powers.flatten_all().unwrap().to_vec1::<f64>().unwrap().iter().zip(want) {
+        assert!((got - want).abs() < 1e-12, "{got} {want}");
+    }
+    check_gradients(&[light], |t| detectors.powers(&t[0]), &GradientCheck::default()).unwrap();
+    let published = Detectors::published(Grid::new(128, 128, 2e-6).unwrap()).unwrap();
+    let corners: Vec<_> = published.regions().iter().map(|r| (r.top, r.left)).collect();
+    assert_eq!(corners[..4], [(32, 32), (32, 59), (32, 86), (59, 32)]);
+    assert_eq!(corners[4..], [(59, 50), (59, 68), (59, 86), (86, 32), (86, 59), (86, 86)]);
+    for (region, says) in [
+        (Region { top: 2, left: 0, height: 3, width: 1 }, "last row of a detector is 4"),
+        (Region { top: 0, left: 6, height: 1, width: 1 }, "last column of a detector is 6"),
+        (Region { top: 0, left: 0, height: 0, width: 1 }, "rows of a detector is 0"),
+        (Region { top: 0, left: 0, height: 1, width: 0 }, "columns of a detector is 0"),
+    ] {
+        let error = Detectors::new(grid, &[region]).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    assert!(Detectors::new(grid, &[]).is_err());
+    assert!(detectors.powers(&normal(1, &[2, 2, 4, 5])).is_err());
 }

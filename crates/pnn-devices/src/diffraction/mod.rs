@@ -1,10 +1,14 @@
-//! Light in free space: scalar diffraction between planes.
+//! Light in free space: scalar diffraction between planes, and what stands in them.
 //!
 //! A field is (batch, 2, height, width), real and imaginary parts, or (batch, wavelengths, 2, height,
 //! width).
 
+mod absorber;
+mod detectors;
 mod grid;
 mod space;
 
+pub use absorber::saturable_absorber;
+pub use detectors::{Detectors, Region};
 pub use grid::Grid;
 pub use space::{FreeSpace, Method};
