@@ -5,9 +5,12 @@ use std::f64::consts::{PI, TAU};
 use std::path::Path;
 
 use num_complex::Complex;
-use pnn_core::testing::{GradientCheck, check_gradients};
-use pnn_core::{DType, Seed, Tensor, Var, store};
-use pnn_devices::diffraction::{Detectors, FreeSpace, Grid, Method, Region, saturable_absorber};
+use pnn_core::ops::Sampling;
+use pnn_core::testing::{GradientCheck, check_gradients, conformance};
+use pnn_core::{DType, Deviations, PhysicalLayer, Seed, Tensor, Var, store};
+use pnn_devices::diffraction::{
+    Detectors, Diffractive, Element, FreeSpace, Grid, Method, Region, saturable_absorber,
+};
 use proptest::prelude::*;
 
 const GREEN: f64 = 532e-9;
@@ -378,4 +381,95 @@ fn detectors_sum_the_power_of_their_regions() {
     }
     assert!(Detectors::new(grid, &[]).is_err());
     assert!(detectors.powers(&normal(1, &[2, 2, 4, 5])).is_err());
+}
+
+/// A small network of every element, for one and for two wavelengths.
+fn network(wavelengths: &[f64], absorber: bool) -> Diffractive {
+    let grid = Grid::new(6, 5, 2e-6).unwrap();
+    let space = |z| Element::Space(FreeSpace::new(grid, z, wavelengths).unwrap());
+    let aperture =
+        Tensor::from_vec((0..30).map(|k| f64::from(u8::from(k % 7 != 0))).collect(), [6, 5]);
+    let mut elements = vec![
+        space(20e-6),
+        Element::Lens { focal_length_m: 1e-3 },
+        Element::Mask,
+        Element::Amplitude(aperture.unwrap()),
+        space(30e-6),
+        Element::Mask,
+        space(10e-6),
+    ];
+    if absorber {
+        // Little, so that no pixel is near where light begins to pass: the slope is endless there.
+        elements.insert(3, Element::Absorber { fraction: 0.01 });
+    }
+    let regions = [
+        Region { top: 0, left: 0, height: 3, width: 3 },
+        Region { top: 2, left: 1, height: 4, width: 4 },
+    ];
+    Diffractive::new(grid, wavelengths, &elements, Detectors::new(grid, &regions).unwrap()).unwrap()
+}
+
+#[test]
+fn diffractive_networks_conform() {
+    let light = normal(1, &[3, 6, 5]).abs().unwrap();
+    for wavelengths in [&[GREEN][..], &[GREEN, 640e-9]] {
+        for absorber in [false, true] {
+            // Nearest neighbours do not notice the small deviations that the suite tries.
+            let network = network(wavelengths, absorber).with_sampling(Sampling::Bilinear);
+            conformance(&network, &light, &Seed::new(4)).unwrap();
+        }
+    }
+}
+
+/// What is said of the published network holds of its parts.
+#[test]
+fn the_published_network_is_its_elements_in_a_row() {
+    let network = Diffractive::published().unwrap();
+    let controls = network.init(&Seed::new(1), DType::F64).unwrap();
+    let light = normal(2, &[1, 128, 128]).abs().unwrap();
+    let fields = network.fields(&light, &controls, &Deviations::none()).unwrap();
+    assert_eq!(fields.len(), 12);
+    // Space, lenses and masks keep the light; the two absorbers do not.
+    for (number, pair) in fields.windows(2).enumerate() {
+        let kept = energy(&pair[1]) / energy(&pair[0]);
+        let absorber = number == 4 || number == 7;
+        assert!(if absorber { kept < 0.9 } else { (kept - 1.0).abs() < 1e-9 }, "{number}: {kept}");
+    }
+    let powers = network.forward(&light, &controls, &Deviations::none()).unwrap();
+    assert_eq!(powers.dims(), [1, 10]);
+    let shares = powers.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+    // Phases are shown less whole turns.
+    let drive = &network.drives(&controls).unwrap()[0];
+    let shown = drive.setting.elements::<f64>().unwrap();
+    assert!(shown.iter().all(|p| (0.0..1.0).contains(p)));
+}
+
+#[test]
+fn networks_that_cannot_be_are_named() {
+    let grid = Grid::new(6, 5, 2e-6).unwrap();
+    let detectors =
+        || Detectors::new(grid, &[Region { top: 0, left: 0, height: 1, width: 1 }]).unwrap();
+    let error = |wavelengths: &[f64], elements: &[Element]| {
+        Diffractive::new(grid, wavelengths, elements, detectors()).unwrap_err().to_string()
+    };
+    assert!(error(&[GREEN], &[]).contains("number of masks is 0"));
+    assert!(error(&[], &[Element::Mask]).contains("number of wavelengths is 0"));
+    assert!(error(&[f64::NAN], &[Element::Mask]).contains("wavelength in m is NaN"));
+    let lens = Element::Lens { focal_length_m: 0.0 };
+    assert!(error(&[GREEN], &[Element::Mask, lens]).contains("focal length in m is 0"));
+    let hole = Element::Amplitude(Tensor::ones([5, 6], DType::F64).unwrap());
+    assert!(error(&[GREEN], &[Element::Mask, hole]).contains("aperture has shape [5, 6]"));
+    let other = FreeSpace::new(grid, 1e-3, &[640e-9]).unwrap();
+    assert!(
+        error(&[GREEN], &[Element::Mask, Element::Space(other)]).contains("those of the network")
+    );
+    let network = network(&[GREEN], false);
+    let controls = network.init(&Seed::new(1), DType::F64).unwrap();
+    let dark = network.forward(
+        &Tensor::zeros([2, 5, 6], DType::F64).unwrap(),
+        &controls,
+        &Deviations::none(),
+    );
+    assert!(dark.unwrap_err().to_string().contains("(batch, 6, 5)"));
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod checkpoint;
+mod d2nn;
 pub mod dat;
 mod error;
 mod freespace_mlp;
@@ -12,6 +13,7 @@ mod resnet;
 mod strategy;
 mod trainer;
 
+pub use d2nn::D2nn;
 pub use dat::{DualAdaptive, DualAdaptiveSettings, MiniUNet};
 pub use error::{Error, Result};
 pub use freespace_mlp::FreeSpaceMlp;

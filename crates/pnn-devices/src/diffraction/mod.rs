@@ -6,9 +6,11 @@
 mod absorber;
 mod detectors;
 mod grid;
+mod network;
 mod space;
 
 pub use absorber::saturable_absorber;
 pub use detectors::{Detectors, Region};
 pub use grid::Grid;
+pub use network::{Diffractive, Element, PHASE_ERROR_TURN};
 pub use space::{FreeSpace, Method};

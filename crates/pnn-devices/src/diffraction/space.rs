@@ -126,6 +126,18 @@ impl FreeSpace {
         0.5 * pixels as f64 * self.grid.pitch_m * steepest.max(0.0).sqrt()
     }
 
+    /// Its grid.
+    #[must_use]
+    pub fn grid(&self) -> Grid {
+        self.grid
+    }
+
+    /// Its wavelengths in m.
+    #[must_use]
+    pub fn wavelengths_m(&self) -> &[f64] {
+        &self.wavelengths_m
+    }
+
     /// The method that is used: [`Method::Automatic`] decided.
     #[must_use]
     pub fn method(&self) -> Method {

@@ -1,0 +1,337 @@
+//! Masks, lenses and absorbers one behind the other, and detectors at the end.
+
+use std::f64::consts::{PI, TAU};
+
+use pnn_core::device::{Drive, Passivity, PortShape};
+use pnn_core::ops::{Sampling, phase_shift, resample};
+use pnn_core::{
+    Bounds, Control, ControlSpec, Controls, DType, DeviationPort, Deviations, PhysicalLayer, Seed,
+    Tensor,
+};
+use rand_distr::StandardUniform;
+
+use super::grid::positive;
+use super::{Detectors, FreeSpace, Grid, Method, saturable_absorber};
+use crate::misalignment::{motion, ports};
+use crate::mrr::READOUT_ERROR;
+use crate::{Error, Result};
+
+/// Deviation port: errors of the phases of the masks, in turns.
+pub const PHASE_ERROR_TURN: &str = "phase_error_turn";
+
+/// What light meets on its way.
+#[derive(Debug, Clone)]
+pub enum Element {
+    /// A stretch of free space.
+    Space(FreeSpace),
+    /// A thin lens: `exp(-i pi (x^2 + y^2) / (lambda f))`.
+    Lens {
+        /// Focal length in m; negative for a lens that spreads light.
+        focal_length_m: f64,
+    },
+    /// A trainable phase mask, `exp(2 pi i p)` at the first wavelength and, as a relief, less at longer ones.
+    Mask,
+    /// A saturable absorber, [`saturable_absorber`].
+    Absorber {
+        /// The part of a picture's mean intensity that is lost.
+        fraction: f64,
+    },
+    /// A fixed transmission of the amplitude (height, width), such as an aperture.
+    Amplitude(Tensor),
+}
+
+/// A diffractive network: light with the amplitudes of a picture passes through its elements and is
+/// detected (Lin et al., Science 361, 1004, 2018; with absorbers Xu et al., Nat. Commun. 17, 1766, 2026).
+///
+/// # Shapes
+/// Input (batch, height, width), amplitudes of light of phase 0 (the same for all wavelengths); output (batch, detectors),
+/// powers divided by their sum.
+#[derive(Debug, Clone)]
+pub struct Diffractive {
+    grid: Grid,
+    wavelengths_m: Vec<f64>,
+    stages: Vec<Stage>,
+    detectors: Detectors,
+    sampling: Sampling,
+    controls: [Control; 1],
+    ports: Vec<DeviationPort>,
+}
+
+/// An element, with what can be computed beforehand.
+#[derive(Debug, Clone)]
+enum Stage {
+    Space(FreeSpace),
+    /// Phases in rad, (height, width) or (wavelengths, height, width), in f64 and f32.
+    Lens([Tensor; 2]),
+    Mask(usize),
+    Absorber(f64),
+    /// (height, width), in f64 and f32.
+    Amplitude([Tensor; 2]),
+}
+
+fn both(tensor: &Tensor) -> pnn_core::Result<[Tensor; 2]> {
+    Ok([tensor.to_dtype(DType::F64)?, tensor.to_dtype(DType::F32)?])
+}
+
+fn of_type(tensors: &[Tensor; 2], dtype: DType) -> &Tensor {
+    &tensors[usize::from(dtype == DType::F32)]
+}
+
+impl Diffractive {
+    /// A network of elements on one grid, for light of one or several wavelengths.
+    ///
+    /// # Errors
+    /// If there is no wavelength or no mask, a stretch of space is of another grid, a focal length is 0 or not
+    /// finite, or an aperture has another shape.
+    pub fn new(
+        grid: Grid,
+        wavelengths_m: &[f64],
+        elements: &[Element],
+        detectors: Detectors,
+    ) -> Result<Self> {
+        wavelengths_m.iter().try_for_each(|value| positive("wavelength in m", *value))?;
+        let mut masks = 0;
+        let stages = elements.iter().map(|element| {
+            Ok(match element {
+                Element::Space(space)
+                    if space.grid() != grid || space.wavelengths_m() != wavelengths_m =>
+                {
+                    let what =
+                        "pixels of a stretch of space (its grid or its wavelengths are others)";
+                    let value = (space.grid().height * space.grid().width) as f64;
+                    return Err(Error::Range { what, value, allowed: "those of the network" });
+                }
+                Element::Space(space) => Stage::Space(space.clone()),
+                Element::Lens { focal_length_m } => {
+                    if !focal_length_m.is_finite() || *focal_length_m == 0.0 {
+                        let (what, value) = ("focal length in m", *focal_length_m);
+                        return Err(Error::Range { what, value, allowed: "finite, not 0" });
+                    }
+                    let mut phases = Vec::new();
+                    for wavelength in wavelengths_m {
+                        let curvature = -PI / (wavelength * focal_length_m);
+                        phases.extend(grid.map(|y, x| curvature * (x * x + y * y)));
+                    }
+                    Stage::Lens(both(&Tensor::from_vec(
+                        phases,
+                        per_wavelength(&grid, wavelengths_m),
+                    )?)?)
+                }
+                Element::Mask => {
+                    masks += 1;
+                    Stage::Mask(masks - 1)
+                }
+                Element::Absorber { fraction } => Stage::Absorber(*fraction),
+                Element::Amplitude(values) => {
+                    if values.dims() != [grid.height, grid.width] {
+                        let want = format!("({}, {})", grid.height, grid.width);
+                        return Err(pnn_core::Error::shape("aperture", values, want).into());
+                    }
+                    Stage::Amplitude(both(values)?)
+                }
+            })
+        });
+        let stages = stages.collect::<Result<Vec<_>>>()?;
+        for (what, count) in
+            [("number of masks", masks), ("number of wavelengths", wavelengths_m.len())]
+        {
+            if count == 0 {
+                return Err(Error::Range { what, value: 0.0, allowed: "[1, infinity)" });
+            }
+        }
+        let shape = vec![masks, grid.height, grid.width];
+        let mut ports = ports(&[masks]);
+        let port = |name, unit, shape| DeviationPort { name, unit, shape };
+        ports.push(port(PHASE_ERROR_TURN, "turn", PortShape::Fixed(shape.clone())));
+        let outputs = vec![detectors.regions().len()];
+        ports.push(port(READOUT_ERROR, "1", PortShape::Output(outputs)));
+        let bounds = Bounds::UNBOUNDED;
+        let controls = [Control { name: "phase", unit: "turn", bounds, shape }];
+        let (wavelengths_m, sampling) = (wavelengths_m.to_vec(), Sampling::Nearest);
+        Ok(Self { grid, wavelengths_m, stages, detectors, sampling, controls, ports })
+    }
+
+    /// The network of Xu et al. (2026): 128 x 128 pixels of 2 um, light of 532 nm; 5 mm, a lens of 5 mm, 4 mm, a mask and
+    /// an absorber, 2 mm, a mask and an absorber, 4 mm, a lens of 5 mm, 5 mm, ten detectors. Light wraps around at the
+    /// edges, as in the published code.
+    ///
+    /// # Errors
+    /// None, as all of that is in range.
+    pub fn published() -> Result<Self> {
+        let (grid, green) = (Grid::new(128, 128, 2e-6)?, [532e-9]);
+        let space = |distance| -> Result<Element> {
+            let space = FreeSpace::new(grid, distance, &green)?.with_padding(false)?;
+            let space = space.with_band_limit(false)?.with_method(Method::AngularSpectrum)?;
+            Ok(Element::Space(space))
+        };
+        let lens = Element::Lens { focal_length_m: 5e-3 };
+        let absorber = Element::Absorber { fraction: 0.5 };
+        let elements = [
+            space(5e-3)?,
+            lens.clone(),
+            space(4e-3)?,
+            Element::Mask,
+            absorber.clone(),
+            space(2e-3)?,
+            Element::Mask,
+            absorber,
+            space(4e-3)?,
+            lens,
+            space(5e-3)?,
+        ];
+        Self::new(grid, &green, &elements, Detectors::published(grid)?)
+    }
+
+    /// What a place between the pixels of a misaligned mask has.
+    #[must_use]
+    pub fn with_sampling(self, sampling: Sampling) -> Self {
+        Self { sampling, ..self }
+    }
+
+    /// The grid of all planes.
+    #[must_use]
+    pub fn grid(&self) -> Grid {
+        self.grid
+    }
+
+    /// The field after each element, the first being that which enters.
+    ///
+    /// # Shapes
+    /// `x` (batch, height, width); each result (batch, 2, height, width), with several wavelengths (batch, wavelengths, 2,
+    /// height, width).
+    ///
+    /// # Errors
+    /// If input, controls or deviations do not fit.
+    pub fn fields(
+        &self,
+        x: &Tensor,
+        controls: &Controls,
+        deviations: &Deviations,
+    ) -> pnn_core::Result<Vec<Tensor>> {
+        let masks = self.masks(controls, deviations)?;
+        let mut fields = vec![self.enter(x)?];
+        for stage in &self.stages {
+            let next = self.pass(stage, &fields[fields.len() - 1], &masks)?;
+            fields.push(next);
+        }
+        Ok(fields)
+    }
+
+    /// The phases of the masks in turns, as light meets them.
+    ///
+    /// # Errors
+    /// If controls or deviations do not fit.
+    pub fn masks(
+        &self,
+        controls: &Controls,
+        deviations: &Deviations,
+    ) -> pnn_core::Result<Vec<Tensor>> {
+        deviations.check(&self.ports)?;
+        let phases = deviations.shift(PHASE_ERROR_TURN, controls.of(&self.controls[0])?)?;
+        let Grid { height, width, .. } = self.grid;
+        let of = |number: usize| -> pnn_core::Result<Tensor> {
+            let phase = phases.narrow(0, number, 1)?.reshape([height, width])?;
+            match motion(deviations, number)? {
+                Some((linear, shift)) => resample(&phase, &linear, &shift, self.sampling),
+                None => Ok(phase),
+            }
+        };
+        (0..phases.dim(0)?).map(of).collect()
+    }
+
+    fn enter(&self, x: &Tensor) -> pnn_core::Result<Tensor> {
+        let Grid { height, width, .. } = self.grid;
+        let &[batch, h, w] = x.dims() else {
+            return Err(pnn_core::Error::shape("light", x, format!("(batch, {height}, {width})")));
+        };
+        if (h, w) != (height, width) {
+            return Err(pnn_core::Error::shape("light", x, format!("(batch, {height}, {width})")));
+        }
+        let dark = x.zeros_like()?;
+        let planes = |t: &Tensor| t.reshape([batch, 1, height, width]);
+        let one = Tensor::cat(&[&planes(x)?, &planes(&dark)?], 1)?;
+        let colours = self.wavelengths_m.len();
+        if colours == 1 {
+            return Ok(one);
+        }
+        let one = one.reshape([batch, 1, 2, height, width])?;
+        Tensor::cat(&vec![&one; colours], 1)
+    }
+
+    fn pass(&self, stage: &Stage, field: &Tensor, masks: &[Tensor]) -> pnn_core::Result<Tensor> {
+        match stage {
+            Stage::Space(space) => Ok(space.propagate(field)?),
+            Stage::Lens(phases) => phase_shift(field, of_type(phases, field.dtype())),
+            Stage::Mask(number) => {
+                let phase = (&masks[*number] * TAU)?.to_dtype(field.dtype())?;
+                if self.wavelengths_m.len() == 1 {
+                    return phase_shift(field, &phase);
+                }
+                let first = self.wavelengths_m[0];
+                let of = |wavelength: &f64| {
+                    (&phase * (first / wavelength))?.reshape([1, self.grid.height, self.grid.width])
+                };
+                let phases: Vec<Tensor> =
+                    self.wavelengths_m.iter().map(of).collect::<pnn_core::Result<_>>()?;
+                phase_shift(field, &Tensor::cat(&phases.iter().collect::<Vec<_>>(), 0)?)
+            }
+            Stage::Absorber(fraction) => saturable_absorber(field, *fraction),
+            Stage::Amplitude(values) => field * of_type(values, field.dtype()),
+        }
+    }
+}
+
+fn per_wavelength(grid: &Grid, wavelengths_m: &[f64]) -> Vec<usize> {
+    match wavelengths_m.len() {
+        1 => vec![grid.height, grid.width],
+        count => vec![count, grid.height, grid.width],
+    }
+}
+
+impl PhysicalLayer for Diffractive {
+    fn controls(&self) -> &ControlSpec {
+        &self.controls
+    }
+
+    fn ports(&self) -> &[DeviationPort] {
+        &self.ports
+    }
+
+    /// Uniform in a turn.
+    fn init(&self, seed: &Seed, dtype: DType) -> pnn_core::Result<Controls> {
+        let shape = &self.controls[0].shape;
+        let phase = seed.child("phase").tensor(StandardUniform, shape, dtype)?;
+        Ok([("phase".to_owned(), phase)].into_iter().collect())
+    }
+
+    fn forward(
+        &self,
+        x: &Tensor,
+        controls: &Controls,
+        deviations: &Deviations,
+    ) -> pnn_core::Result<Tensor> {
+        let masks = self.masks(controls, deviations)?;
+        let mut field = self.enter(x)?;
+        for stage in &self.stages {
+            field = self.pass(stage, &field, &masks)?;
+        }
+        let powers = self.detectors.powers(&field)?;
+        let batch = powers.dim(0)?;
+        let total = powers.sum(1)?.reshape([batch, 1])?;
+        deviations.shift(READOUT_ERROR, &(&powers / &total)?)
+    }
+
+    fn drives(&self, controls: &Controls) -> pnn_core::Result<Vec<Drive>> {
+        // A modulator shows a turn; other phases are shown less whole turns.
+        let phases = controls.of(&self.controls[0])?;
+        let wide = phases.to_dtype(DType::F64)?;
+        let wrapped = wide.elements::<f64>()?.iter().map(|p| p - p.floor()).collect();
+        let setting =
+            Tensor::from_vec(wrapped, phases.shape().clone())?.to_dtype(phases.dtype())?;
+        Ok(vec![Drive { setting, range: Bounds { low: 0.0, high: 1.0 }, port: PHASE_ERROR_TURN }])
+    }
+
+    fn passivity(&self) -> Passivity {
+        Passivity::None
+    }
+}
