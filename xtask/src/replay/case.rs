@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use pnn_devices::freespace::SCALE_ERROR;
-use pnn_train::{FcActivation, FreeSpaceMlp};
+use pnn_train::{D2nn, FcActivation, FreeSpaceMlp};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -65,10 +65,13 @@ pub(super) struct Perturb {
 
 impl Perturb {
     /// The port of the device, the layers and the deviation that a value stands for. Panels in free space
-    /// are turned and shifted at the first layer and scaled at both; a scale of 1 is none.
+    /// are turned and shifted at the first layer and scaled at both, where a scale of 1 is none; masks are
+    /// turned together.
     pub(super) fn at(&self, system: &str, value: f64) -> (&str, Vec<String>, f64) {
-        if system != "freespace-mlp" {
-            return (&self.port, self.layers.clone(), value);
+        match system {
+            "d2nn" => return (&self.port, vec![D2nn::OPTICS.to_owned()], value),
+            "freespace-mlp" => {}
+            _ => return (&self.port, self.layers.clone(), value),
         }
         let both = FreeSpaceMlp::LAYERS.map(str::to_owned);
         match self.port.as_str() {
@@ -100,13 +103,13 @@ impl Case {
         match (self.system.as_str(), self.fc_activation, &self.fabrication) {
             ("mrr-lenet5", None, _) => return Err("missing field `fc_activation`"),
             ("mrr-lenet5", _, Some(_)) => return Err("fabrication is of meshes only"),
-            ("mzi-lenet5" | "freespace-mlp", Some(_), _) => {
+            ("mzi-lenet5" | "freespace-mlp" | "d2nn", Some(_), _) => {
                 return Err("fc_activation is of rings only");
             }
-            ("freespace-mlp", _, Some(_)) => return Err("fabrication is of meshes only"),
+            ("freespace-mlp" | "d2nn", _, Some(_)) => return Err("fabrication is of meshes only"),
             _ => {}
         }
-        let panels = self.system == "freespace-mlp";
+        let panels = matches!(self.system.as_str(), "freespace-mlp" | "d2nn");
         match (&self.batch_norm, panels) {
             (None, false) => return Err("missing field `batch_norm`"),
             (Some(_), true) => return Err("batch_norm: this network has none"),

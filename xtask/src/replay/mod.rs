@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use pnn_core::model::load_model_state;
 use pnn_core::ops::Sampling;
-use pnn_core::{Bounds, Chip, DType, Model, Seed, store};
+use pnn_core::{Bounds, Chip, DType, Model, Seed, Tensor, store};
 use pnn_data::{Mnist, Normalisation};
 use pnn_eval::sweep::{on_port, sweep};
 use pnn_eval::{BatchNormMode, Evaluator};
-use pnn_train::{FreeSpaceMlp, LeNet5, MrrFactory, MziLeNet5, Trained};
+use pnn_train::{D2nn, FreeSpaceMlp, LeNet5, MrrFactory, MziLeNet5, Trained};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, read_text};
@@ -36,9 +36,6 @@ pub(crate) struct Args {
     #[arg(long)]
     json: Option<PathBuf>,
 }
-
-/// Systems that are planned; a case for one of them is unsupported, not wrong.
-const PLANNED: [&str; 1] = ["d2nn"];
 
 #[derive(Deserialize)]
 struct Manifest {
@@ -153,12 +150,7 @@ fn replay(id: &str, case: &serde_json::Value, args: &Args, mnist: &mut Option<Mn
         notes: Vec::new(),
     };
     let system = case["system"].as_str().unwrap_or_default();
-    if PLANNED.contains(&system) {
-        outcome.status = Status::Unsupported;
-        outcome.reason = Some(format!("system {system} is not built yet"));
-        return outcome;
-    }
-    if !matches!(system, "mrr-lenet5" | "mzi-lenet5" | "freespace-mlp") {
+    if !matches!(system, "mrr-lenet5" | "mzi-lenet5" | "freespace-mlp" | "d2nn") {
         outcome.reason = Some(format!("unknown system {system:?}"));
         return outcome;
     }
@@ -218,6 +210,18 @@ fn network(case: &Case, folder: &Path) -> Result<(Box<dyn Model>, Chip)> {
     if case.system == "freespace-mlp" {
         let model = FreeSpaceMlp::new(Sampling::Nearest, &Seed::new(0), DType::F64)?;
         load_model_state(&model, &tensors)?;
+        return Ok((Box::new(model), Chip::ideal()));
+    }
+    if case.system == "d2nn" {
+        let mut masks = Vec::new();
+        for name in ["phase_0", "phase_1"] {
+            let missing = || Error::Usage(format!("no tensor {name:?}"));
+            masks.push(tensors.remove(name).ok_or_else(missing)?);
+        }
+        let model = D2nn::new(Sampling::Nearest, &Seed::new(0), DType::F64)?;
+        let phase = Tensor::stack(&masks.iter().collect::<Vec<_>>())?;
+        let state = [(format!("{}.phase", D2nn::OPTICS), phase)].into_iter().collect();
+        load_model_state(&model, &state)?;
         return Ok((Box::new(model), Chip::ideal()));
     }
     let activation = case.fc_activation.unwrap_or_default();
