@@ -50,7 +50,7 @@ fn what_is_malformed_or_unheard_of_fails_and_what_is_planned_is_unsupported() {
         failed(
             &|c: &mut serde_json::Value| {
                 panels(c);
-                more(c)
+                more(c);
             },
             says,
         );
