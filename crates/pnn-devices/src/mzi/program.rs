@@ -17,8 +17,9 @@ use super::ports::{
 const NOT_CORRECTED: [&str; 5] =
     [EXCESS_LOSS_DB, THERMAL_CROSSTALK, THETA_ERROR_VOLT, PHI_ERROR_VOLT, GAMMA_ERROR_VOLT];
 
-/// How far an amplitude may miss what is reachable and still be called reachable: rounding.
-const ROUNDING: f64 = 1e-12;
+/// How far an amplitude may miss what is reachable and still be called reachable. That is rounding, which
+/// the elimination of small elements magnifies.
+const ROUNDING: f64 = 1e-8;
 
 /// Controls for a chip, and how far it is from its target with them.
 #[derive(Debug, Clone)]
