@@ -189,11 +189,7 @@ impl<F: TransferFunction> MrrBank<F> {
             Parametrisation::Current(heater) => {
                 map(&deviations.shift(CURRENT_ERROR_MA, setting)?, heater)?
             }
-            Parametrisation::Weight => {
-                // The ascent of a sharpness-aware step may ask for weights that no ring has.
-                let (low, high) = self.transfer.weight_range();
-                map(&setting.clamp(low, high)?, Inverse(self.transfer.clone()))?
-            }
+            Parametrisation::Weight => map(setting, Inverse(self.transfer.clone()))?,
         })
     }
 
