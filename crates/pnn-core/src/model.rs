@@ -138,10 +138,10 @@ pub fn measure(
         Ok((control.name.to_owned(), setting))
     });
     let measured = hardware.measure(&x.detach(), &bounded.collect::<Result<_>>()?)?;
-    let sum = measured.abs()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-    if sum.is_finite() {
+    if measured.all_finite()? {
         return Ok(measured);
     }
+    let sum = measured.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
     let (what, layer) = ("the sum of what was measured".to_owned(), layer.to_owned());
     Err(Error::NotFinite { what, value: sum, layer })
 }

@@ -399,7 +399,7 @@ impl PhysicalLayer for Rotation {
 
     fn init(&self, _: &Seed, dtype: DType) -> Result<Controls> {
         let angle = Tensor::new([0.3])?.to_dtype(dtype)?;
-        Ok([("angle".to_owned(), angle)].into_iter().collect())
+        Ok(Controls::one("angle", angle))
     }
 
     fn forward(&self, x: &Tensor, controls: &Controls, deviations: &Deviations) -> Result<Tensor> {

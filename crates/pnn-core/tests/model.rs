@@ -51,7 +51,7 @@ impl PhysicalLayer for Bank {
     fn init(&self, seed: &Seed, dtype: DType) -> Result<Controls> {
         let shape = &self.controls[0].shape;
         let voltage = uniform_fan_in(&seed.child("voltage"), shape, shape[1], dtype)?;
-        Ok([("voltage".to_owned(), voltage)].into_iter().collect())
+        Ok(Controls::one("voltage", voltage))
     }
 
     fn forward(&self, x: &Tensor, controls: &Controls, deviations: &Deviations) -> Result<Tensor> {
@@ -523,7 +523,7 @@ mod truth {
     fn an_instrument_is_asked_for_what_it_can_do_and_must_read_numbers() {
         let (bank, x) = (Bank::new(3, 4), f64s(2, &[5, 3]));
         let controls = |scale: f64| -> Controls {
-            [("voltage".to_owned(), (f64s(1, &[4, 3]) * scale).unwrap())].into_iter().collect()
+            Controls::one("voltage", (f64s(1, &[4, 3]) * scale).unwrap())
         };
         assert!(values(controls(100.0).get("voltage").unwrap()).iter().any(|v| v.abs() > 2.0));
         measure(&mut Strict, "first", &bank, &x, &controls(100.0)).unwrap();

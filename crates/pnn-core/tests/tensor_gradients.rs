@@ -138,6 +138,21 @@ fn derivatives_at_kinks() {
 }
 
 #[test]
+fn what_is_not_finite_is_found_wherever_it_stands() {
+    for dtype in [DType::F32, DType::F64] {
+        // The sum of these overflows f32, but each is finite.
+        let finite = vec![3e38; 9];
+        let tensor = |x: Vec<f64>| Tensor::from_vec(x, 9).unwrap().to_dtype(dtype).unwrap();
+        assert!(tensor(finite.clone()).all_finite().unwrap());
+        for (place, bad) in [(0, f64::NAN), (4, f64::INFINITY), (8, f64::NEG_INFINITY)] {
+            let mut with = finite.clone();
+            with[place] = bad;
+            assert!(!tensor(with).all_finite().unwrap(), "{bad} at {place}");
+        }
+    }
+}
+
+#[test]
 fn reductions_and_products() {
     for shape in [&[2, 5, 3][..], &[7], &[1, 4], &[3, 1], &[]] {
         let x = [f64s(1, shape)];

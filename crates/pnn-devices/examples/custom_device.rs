@@ -37,7 +37,7 @@ impl PhysicalLayer for Attenuators {
     }
     fn init(&self, seed: &Seed, dtype: DType) -> Result<Controls> {
         let share = seed.tensor(rand_distr::StandardUniform, &self.0[0].shape, dtype)?;
-        Ok([("loss".to_owned(), (share * 10.0)?)].into_iter().collect())
+        Ok(Controls::one("loss", (share * 10.0)?))
     }
     fn forward(&self, x: &Tensor, controls: &Controls, deviations: &Deviations) -> Result<Tensor> {
         deviations.check(&self.1)?;
@@ -79,7 +79,7 @@ mod tests {
     fn loss_is_in_decibel() {
         let controls = |loss: f64| -> Controls {
             let loss = Tensor::full(loss, (1, 1)).unwrap();
-            [("loss".to_owned(), loss)].into_iter().collect()
+            Controls::one("loss", loss)
         };
         let x = Tensor::full(1.0, (1, 1)).unwrap();
         let y = attenuators(1, 1).forward(&x, &controls(10.0), &Deviations::none()).unwrap();

@@ -201,7 +201,7 @@ impl PhysicalLayer for Multiplier {
     fn init(&self, seed: &Seed, dtype: DType) -> pnn_core::Result<Controls> {
         let shape = &self.controls[0].shape;
         let weight = uniform_fan_in(&seed.child("weight"), shape, shape[1], dtype)?;
-        Ok([("weight".to_owned(), weight)].into_iter().collect())
+        Ok(Controls::one("weight", weight))
     }
 
     fn forward(

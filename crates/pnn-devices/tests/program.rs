@@ -9,7 +9,8 @@ use matrices::{UNIVERSAL, identity, largest_difference, normal, of, random, tran
 use pnn_core::{Controls, DType, Deviations, PhysicalLayer, Seed, Tensor};
 use pnn_devices::mzi::{
     Basis, EXCESS_LOSS_DB, GAMMA_ERROR_RAD, LEFT_SPLITTER_ERROR, Layout, MziMesh, PHI_ERROR_RAD,
-    PhaseHeaters, RIGHT_SPLITTER_ERROR, SplitterError, THERMAL_CROSSTALK, THETA_ERROR_RAD,
+    PhaseHeaters, Programmed, RIGHT_SPLITTER_ERROR, SplitterError, THERMAL_CROSSTALK,
+    THETA_ERROR_RAD,
 };
 use proptest::prelude::*;
 
@@ -63,6 +64,50 @@ fn heated_meshes_with_errors_of_phases_are_programmed_exactly() {
     assert!(programmed.distance < 1e-10, "{:e}", programmed.distance);
 }
 
+/// What a chip with errors does with each theta at one end, programmed.
+fn at_the_ends(layout: Layout, ports: usize, seed: u64) -> Programmed {
+    let mesh = MziMesh::new(layout, ports).unwrap().with_splitter_error(SplitterError::Angle);
+    let chip = errors(&mesh, &SPLITTERS, 0.2, 0.7, seed);
+    let set = mesh.init(&Seed::new(seed), DType::F64).unwrap();
+    let ends = values(set.get("theta").unwrap());
+    let ends = ends.iter().map(|theta| if *theta < FRAC_PI_2 { 0.0 } else { PI });
+    let ends = Tensor::from_vec(ends.collect::<Vec<_>>(), mesh.wiring().cells()).unwrap();
+    let rest = set.iter().filter(|(name, _)| *name != "theta");
+    let rest = rest.map(|(name, value)| (name.to_owned(), value.clone()));
+    let set: Controls = rest.chain([("theta".to_owned(), ends)]).collect();
+    mesh.program(&transfer(&mesh, &set, &chip), &chip).unwrap()
+}
+
+/// Where two small elements have to be eliminated, their ratio has few digits, and what follows inherits
+/// that: the larger the mesh, the more often. These two seeds are among the worst of 20,000.
+#[test]
+fn rounding_is_no_lack_of_reach() {
+    let mut distances = vec![];
+    for seed in [3418, 6969639752767504200].into_iter().chain(0..998) {
+        let programmed = at_the_ends(Layout::Rectangular, 8, seed);
+        assert_eq!(programmed.unreachable, 0, "seed {seed}");
+        distances.push(programmed.distance);
+    }
+    distances.sort_by(f64::total_cmp);
+    assert!(distances[950] < 1e-13 && distances[990] < 1e-12 && distances[999] < 1e-9);
+}
+
+/// Amplitudes that miss their reach by more than rounding are out of it.
+#[test]
+fn a_little_beyond_is_out_of_reach() {
+    let mesh = MziMesh::new(Layout::Rectangular, 2).unwrap();
+    let mesh = mesh.with_splitter_error(SplitterError::Angle);
+    let chip = Deviations::none().with(LEFT_SPLITTER_ERROR, Tensor::new(0.1).unwrap());
+    for (beyond, unreachable) in [(0.0, 0), (1e-10, 0), (1e-7, 1)] {
+        let bar = 0.1f64.sin() - beyond;
+        let cross = (1.0 - bar * bar).sqrt();
+        let target = of(2, 2, |i, j| if i == j { (bar, 0.0) } else { (0.0, cross) });
+        let programmed = mesh.program(&target, &chip).unwrap();
+        assert_eq!(programmed.unreachable, unreachable, "{beyond:e}");
+        assert!(programmed.distance < 1.1 * beyond + 1e-15, "{:e}", programmed.distance);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
@@ -97,24 +142,12 @@ proptest! {
     #[test]
     fn ends_of_the_reach_are_exact(
         layout in prop::sample::select(UNIVERSAL.to_vec()),
-        ports in 2..=8usize,
+        ports in 2..=5usize,
         seed in any::<u64>(),
     ) {
-        let mesh = MziMesh::new(layout, ports).unwrap().with_splitter_error(SplitterError::Angle);
-        let chip = errors(&mesh, &SPLITTERS, 0.2, 0.7, seed);
-        let set = mesh.init(&Seed::new(seed), DType::F64).unwrap();
-        let ends = values(set.get("theta").unwrap());
-        let ends = ends.iter().map(|theta| if *theta < FRAC_PI_2 { 0.0 } else { PI });
-        let ends = Tensor::from_vec(ends.collect::<Vec<_>>(), mesh.wiring().cells()).unwrap();
-        let rest = set.iter().filter(|(name, _)| *name != "theta");
-        let rest = rest.map(|(name, value)| (name.to_owned(), value.clone()));
-        let set: Controls = rest.chain([("theta".to_owned(), ends)]).collect();
-        let target = transfer(&mesh, &set, &chip);
-        let programmed = mesh.program(&target, &chip).unwrap();
+        let programmed = at_the_ends(layout, ports, seed);
         prop_assert_eq!(programmed.unreachable, 0);
-        // Elements that are eliminated may be small and magnify rounding errors: one mesh in a thousand
-        // is off by more than 1e-12, the worst of four thousand by 2e-10.
-        prop_assert!(programmed.distance < 1e-8, "{:e}", programmed.distance);
+        prop_assert!(programmed.distance < 1e-10, "{:e}", programmed.distance);
     }
 
     /// Errors of phases are no obstacle to any matrix.

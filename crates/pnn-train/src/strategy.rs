@@ -155,7 +155,7 @@ fn first_not_finite_layer(
     truth: &mut dyn Truth,
 ) -> pnn_core::Result<String> {
     for parameter in model.parameters().iter() {
-        if !is_finite(&parameter.var.tensor())? {
+        if !parameter.var.value().all_finite()? {
             return Ok(parameter.name.clone());
         }
     }
@@ -168,11 +168,6 @@ fn first_not_finite_layer(
     // counted on counters of its own.
     let _ = model.forward(&batch.images, &mut Pass::new(mode, &mut watch, &Counters::default()));
     Ok(watch.culprit.unwrap_or_else(|| "the output".into()))
-}
-
-fn is_finite(tensor: &Tensor) -> pnn_core::Result<bool> {
-    let sum = tensor.abs()?.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
-    Ok(sum.is_finite())
 }
 
 struct Watch<'a> {
@@ -188,11 +183,11 @@ impl Truth for Watch<'_> {
         x: &Tensor,
         controls: &pnn_core::Controls,
     ) -> pnn_core::Result<Tensor> {
-        if self.culprit.is_none() && !is_finite(x)? {
+        if self.culprit.is_none() && !x.all_finite()? {
             self.culprit = Some(format!("before {name}"));
         }
         let y = self.truth.run(name, device, x, controls)?;
-        if self.culprit.is_none() && !is_finite(&y)? {
+        if self.culprit.is_none() && !y.all_finite()? {
             self.culprit = Some(name.to_owned());
         }
         Ok(y)

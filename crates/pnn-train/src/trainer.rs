@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use pnn_core::model::{Counters, Lab, Model, check_layers};
 use pnn_core::optim::{Optimizer, Schedule};
-use pnn_core::{DType, Parameter, Seed, Tensor};
+use pnn_core::{DType, Parameter, Seed};
 use pnn_data::{Batches, Dataset, Normalisation};
 
 use crate::checkpoint::{self, Position};
@@ -220,10 +220,6 @@ impl Trainer<'_> {
 
 /// The first parameter that is not finite.
 fn first_not_finite(model: &dyn Model) -> Option<String> {
-    let finite = |value: &Tensor| -> pnn_core::Result<bool> {
-        let sum = value.abs()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        Ok(sum.is_finite())
-    };
-    let bad = |p: &&Parameter| !finite(&p.var.value()).unwrap_or(true);
+    let bad = |p: &&Parameter| !p.var.value().all_finite().unwrap_or(true);
     model.parameters().iter().find(bad).map(|p| p.name.clone())
 }

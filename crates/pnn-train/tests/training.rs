@@ -239,7 +239,7 @@ fn the_penalty_of_pruning_has_the_gradient_of_its_formula() {
         let layers = start.physical_layers();
         let fc3 = layers.iter().find(|layer| layer.name() == "fc3").unwrap();
         let tensor = Tensor::from_slice(detunings, (10, 84)).unwrap();
-        let controls: Controls = [("detuning".to_owned(), tensor)].into_iter().collect();
+        let controls = Controls::one("detuning", tensor);
         let slopes = fc3.device().sensitivity(&controls).unwrap().unwrap();
         let slopes: Vec<f64> = slopes.flatten_all().unwrap().to_vec1().unwrap();
         slopes.iter().map(|s| s * s).sum::<f64>().sqrt()

@@ -20,7 +20,7 @@ fn outcome(change: impl Fn(&mut serde_json::Value)) -> Outcome {
 }
 
 #[test]
-fn what_is_malformed_or_unheard_of_fails_and_what_is_planned_is_unsupported() {
+fn what_is_malformed_or_unheard_of_fails_and_other_quantities_are_unsupported() {
     let failed = |change: &dyn Fn(&mut serde_json::Value), says: &str| {
         let outcome = outcome(change);
         assert_eq!(outcome.status, Status::Failed);

@@ -10,6 +10,12 @@ use crate::{Error, Result, Tensor};
 pub struct Controls(BTreeMap<String, Tensor>);
 
 impl Controls {
+    /// The settings of a device with one control.
+    #[must_use]
+    pub fn one(name: &str, value: Tensor) -> Self {
+        Self([(name.to_owned(), value)].into())
+    }
+
     /// The settings of a control.
     ///
     /// # Errors

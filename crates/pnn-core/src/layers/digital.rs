@@ -119,7 +119,7 @@ impl PhysicalLayer for Digital {
     fn init(&self, seed: &Seed, dtype: DType) -> Result<Controls> {
         let shape = self.product.weight_shape();
         let weight = uniform_fan_in(&seed.child("weight"), &shape, self.product.fan_in(), dtype)?;
-        Ok([("weight".to_owned(), weight)].into_iter().collect())
+        Ok(Controls::one("weight", weight))
     }
 
     fn forward(&self, x: &Tensor, controls: &Controls, deviations: &Deviations) -> Result<Tensor> {

@@ -14,6 +14,16 @@ impl Tensor {
         self.flatten_all()?.sum(0)
     }
 
+    /// Whether no element is infinite or not a number.
+    ///
+    /// # Errors
+    /// If the elements are no floating-point numbers.
+    pub fn all_finite(&self) -> Result<bool> {
+        dispatch!(self.dtype(), T => {
+            Ok(self.elements::<T>()?.iter().all(|x| x.is_finite()))
+        })
+    }
+
     /// The mean of all elements, as a scalar.
     ///
     /// # Errors

@@ -301,7 +301,7 @@ impl PhysicalLayer for Diffractive {
     fn init(&self, seed: &Seed, dtype: DType) -> pnn_core::Result<Controls> {
         let shape = &self.controls[0].shape;
         let phase = seed.child("phase").tensor(StandardUniform, shape, dtype)?;
-        Ok([("phase".to_owned(), phase)].into_iter().collect())
+        Ok(Controls::one("phase", phase))
     }
 
     fn forward(

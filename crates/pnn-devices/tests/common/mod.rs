@@ -91,7 +91,7 @@ pub(crate) fn full(value: f64, dims: &[usize]) -> Tensor {
 }
 
 pub(crate) fn settings(name: &str, value: Tensor) -> Controls {
-    [(name.to_owned(), value)].into_iter().collect()
+    Controls::one(name, value)
 }
 
 pub(crate) fn values(tensor: &Tensor) -> Vec<f64> {
