@@ -19,19 +19,7 @@ const BLOCK: usize = 1 << 13;
 /// # Errors
 /// If shapes differ, the batch is empty or a label is not below the number of classes.
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    let (batch, classes) =
-        logits.dims2().map_err(|_| Error::shape("logits", logits, "(batch, classes)"))?;
-    if labels.dims() != [batch] || labels.dtype() != DType::U32 || batch == 0 {
-        return Err(Error::shape("labels", labels, format!("({batch}) of u32, not empty")));
-    }
-    let labels = labels.elements::<u32>()?.to_vec();
-    if let Some(label) = labels.iter().find(|l| **l as usize >= classes) {
-        return Err(Error::Range {
-            what: format!("label for {classes} classes"),
-            value: f64::from(*label),
-            allowed: "[0, classes)",
-        });
-    }
+    let (batch, classes, labels) = classified(logits, labels)?;
     let loss = dispatch!(logits.dtype(), T => {
         let rows = logits.elements::<T>()?.chunks(classes);
         let total: f64 = rows.zip(&labels).map(|(row, label)| {
@@ -57,6 +45,42 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
         })?;
         Ok(vec![Some(dz)])
     }))
+}
+
+/// Numbers of images and classes, and the labels, if they fit.
+fn classified(output: &Tensor, labels: &Tensor) -> Result<(usize, usize, Vec<u32>)> {
+    let (batch, classes) =
+        output.dims2().map_err(|_| Error::shape("logits", output, "(batch, classes)"))?;
+    if labels.dims() != [batch] || labels.dtype() != DType::U32 || batch == 0 {
+        return Err(Error::shape("labels", labels, format!("({batch}) of u32, not empty")));
+    }
+    let labels = labels.elements::<u32>()?.to_vec();
+    match labels.iter().find(|l| **l as usize >= classes) {
+        Some(label) => Err(Error::Range {
+            what: format!("label for {classes} classes"),
+            value: f64::from(*label),
+            allowed: "[0, classes)",
+        }),
+        None => Ok((batch, classes, labels)),
+    }
+}
+
+/// The squared distance of outputs from `height` at the class of the label and 0 at the others, summed over
+/// classes and batch.
+///
+/// # Shapes
+/// `output` (batch, classes), `labels` (batch) of u32, result scalar.
+///
+/// # Errors
+/// As [`cross_entropy`].
+pub fn one_hot_distance(output: &Tensor, labels: &Tensor, height: f64) -> Result<Tensor> {
+    let (batch, classes, labels) = classified(output, labels)?;
+    let mut target = vec![0.0; batch * classes];
+    for (row, label) in target.chunks_mut(classes).zip(labels) {
+        row[label as usize] = height;
+    }
+    let target = Tensor::from_vec(target, [batch, classes])?.to_dtype(output.dtype())?;
+    mean_squared_error(output, &target)? * (batch * classes) as f64
 }
 
 /// `(maximum, log sum exp(z - maximum))` of one row, in f64.

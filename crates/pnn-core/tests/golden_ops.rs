@@ -534,6 +534,18 @@ fn losses() {
             let dz = store.get(&node.tensor()).unwrap();
             assert_close(&case, dz, &want("dz"), 0.0, absolute);
         }
+        for case in golden.cases("one-hot/") {
+            let z = var(&golden.get(&format!("{case}/z"), dtype));
+            let labels = golden.raw(&format!("{case}/labels")).unwrap();
+            let y = loss::one_hot_distance(&z.tensor(), labels, 0.1).unwrap();
+            let dz = y.backward().unwrap();
+            let want = |part: &str| golden.get(&format!("{case}/{part}"), DType::F64);
+            // As a mean, and once more for the sum.
+            let count = z.tensor().elem_count() as f64;
+            assert_close(&case, &y, &want("y"), (count + 6.0) * eps(dtype), 0.0);
+            let absolute = 6.0 * eps(dtype) * largest(&z.tensor());
+            assert_close(&case, dz.get(&z.tensor()).unwrap(), &want("dz"), 0.0, absolute);
+        }
     }
 }
 
@@ -765,7 +777,7 @@ const COVERED: [(&str, &[&str]); 12] = [
         ],
     ),
     ("dense", &["linear", "add_bias", "relu", "sigmoid"]),
-    ("loss", &["cross_entropy", "mean_squared_error"]),
+    ("loss", &["cross_entropy", "mean_squared_error", "one_hot_distance"]),
 ];
 
 /// Batch norms have two files, one for the layer and one for what is fused with it.

@@ -4,9 +4,9 @@ use pnn_core::device::{Bounds, Chip, PortShape};
 use pnn_core::model::Physical;
 use pnn_core::{DType, Seed, Tensor};
 use rand::distr::Distribution;
-use rand_distr::{Normal, StandardNormal, Uniform};
+use rand_distr::{Normal, StandardNormal, StandardUniform, Uniform};
 
-use crate::{Beyond, Error, Result, Source};
+use crate::{Beyond, Error, Result, Source, Spread};
 
 /// Deviation port that shifts of a resonance enter.
 const RESONANCE: &str = "resonance_shift_nm";
@@ -66,6 +66,15 @@ impl Source {
                     Ok(limited(std, limit, beyond, size, &layer_seed.child(port))?)
                 };
                 vec![(SPLITTERS[0], of(SPLITTERS[0])?), (SPLITTERS[1], of(SPLITTERS[1])?)]
+            }
+            Self::Misalignment { motion, spread, common } => {
+                let port = motion.port();
+                let panels = self.port(layer, port)?.dims().to_vec();
+                let (seed, dims) = match common {
+                    true => (&chip_seed, vec![]),
+                    false => (&layer_seed, panels),
+                };
+                vec![(port, spread.draw(&dims, seed)?)]
             }
             Self::Quantisation { .. } if position > 0 => {
                 return Err(Error::TwoConverters { layer: layer.name().to_owned() });
@@ -128,6 +137,21 @@ impl Source {
             Ok((drive.port, Tensor::from_vec(errors, setting.shape())?))
         };
         drives.into_iter().map(rounding).collect()
+    }
+}
+
+impl Spread {
+    fn draw(self, dims: &[usize], seed: &Seed) -> pnn_core::Result<Tensor> {
+        let scaled = |std: f64| seed.tensor(StandardNormal, dims, DType::F64)?.affine(std, 0.0);
+        match self {
+            Self::Fixed(value) => Tensor::full(value, dims.to_vec()),
+            Self::Uniform { low, high } => {
+                let share = seed.tensor(StandardUniform, dims, DType::F64)?;
+                share.affine(high - low, low)
+            }
+            Self::Normal { std } => scaled(std),
+            Self::Drifting { std_per_sqrt_hour, hours } => scaled(std_per_sqrt_hour * hours.sqrt()),
+        }
     }
 }
 

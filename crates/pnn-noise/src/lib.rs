@@ -8,4 +8,4 @@ mod source;
 pub use draw::quantise;
 pub use error::{Error, Result};
 pub use model::{Noise, NoiseModel};
-pub use source::{Beyond, Source};
+pub use source::{Beyond, Motion, Source, Spread};

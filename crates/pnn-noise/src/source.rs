@@ -61,12 +61,81 @@ pub enum Source {
         #[serde(default)]
         beyond: Beyond,
     },
+    /// One panel turned, moved or stretched against another.
+    Misalignment {
+        /// How, and with it the port.
+        motion: Motion,
+        /// How far.
+        spread: Spread,
+        /// One value for all panels of the chip, as where one stage carries them (and two of these share the
+        /// draw); else each panel has its own.
+        #[serde(default)]
+        common: bool,
+    },
     /// Rounding of the programmed settings by a digital-to-analog converter with `bits` bits over
     /// its range ([`pnn_core::device::PhysicalLayer::drives`]); settings beyond it saturate. It is
     /// the rounding of the settings at the time of the draw.
     Quantisation {
         /// Resolution in bits, 1 to 24.
         bits: u32,
+    },
+}
+
+/// How a panel is misaligned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Motion {
+    /// Rotation in degrees.
+    RotationDeg,
+    /// Shift along the rows in pixels.
+    ShiftXPx,
+    /// Shift along the columns in pixels.
+    ShiftYPx,
+    /// Magnification less 1.
+    ScaleError,
+    /// Shear: pixels along the rows for each along the columns.
+    Shear,
+}
+
+impl Motion {
+    /// The deviation port.
+    #[must_use]
+    pub fn port(self) -> &'static str {
+        match self {
+            Self::RotationDeg => "rotation_deg",
+            Self::ShiftXPx => "shift_x_px",
+            Self::ShiftYPx => "shift_y_px",
+            Self::ScaleError => "scale_error",
+            Self::Shear => "shear",
+        }
+    }
+}
+
+/// How a value is drawn, in the unit of its port.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Spread {
+    /// It is known.
+    Fixed(f64),
+    /// Evenly from [`low`, `high`].
+    Uniform {
+        /// The smallest value.
+        low: f64,
+        /// The largest.
+        high: f64,
+    },
+    /// From N(0, `std`^2).
+    Normal {
+        /// Standard deviation.
+        std: f64,
+    },
+    /// A random walk from 0: after `hours` from N(0, `std_per_sqrt_hour`^2 `hours`). One seed is one walk
+    /// that grows with the root of the time.
+    Drifting {
+        /// Standard deviation after an hour.
+        std_per_sqrt_hour: f64,
+        /// Time since the calibration in hours.
+        hours: f64,
     },
 }
 
@@ -101,6 +170,11 @@ impl Source {
             Self::Readout { .. } => "readout",
             Self::Phase { .. } => "phase",
             Self::Splitter { .. } => "splitter",
+            Self::Misalignment { motion: Motion::RotationDeg, .. } => "misalignment rotation",
+            Self::Misalignment { motion: Motion::ShiftXPx, .. } => "misalignment shift_x",
+            Self::Misalignment { motion: Motion::ShiftYPx, .. } => "misalignment shift_y",
+            Self::Misalignment { motion: Motion::ScaleError, .. } => "misalignment scale",
+            Self::Misalignment { motion: Motion::Shear, .. } => "misalignment shear",
             Self::Quantisation { .. } => "quantisation",
         }
     }
@@ -152,6 +226,23 @@ impl Source {
                 let allowed = "below 1, above 0 and at least a tenth of splitter std";
                 Err(Error::Range { what: "splitter limit", value: limit, allowed })
             }
+            Self::Misalignment { spread, .. } => match spread {
+                Spread::Fixed(value) => finite("fixed misalignment", value),
+                Spread::Uniform { low, high } => {
+                    finite("misalignment low", low)?;
+                    finite("misalignment high", high)?;
+                    if low <= high {
+                        return Ok(());
+                    }
+                    let (what, allowed) = ("misalignment low", "at most misalignment high");
+                    Err(Error::Range { what, value: low, allowed })
+                }
+                Spread::Normal { std } => non_negative("misalignment std", std),
+                Spread::Drifting { std_per_sqrt_hour, hours } => {
+                    non_negative("misalignment std_per_sqrt_hour", std_per_sqrt_hour)?;
+                    non_negative("misalignment hours", hours)
+                }
+            },
             Self::Quantisation { bits } if (1..=24).contains(&bits) => Ok(()),
             Self::Quantisation { bits } => {
                 let value = f64::from(bits);

@@ -39,6 +39,7 @@ fn layers_without_the_port_are_named() {
             Source::Phase { .. } => ("phase", "port \"theta_error_rad\""),
             Source::Splitter { .. } => ("splitter", "port \"left_splitter_error\""),
             Source::Quantisation { .. } => ("quantisation", "programmed setting"),
+            Source::Misalignment { .. } => ("misalignment rotation", "port \"rotation_deg\""),
         };
         let error = one(noise.source).draw(&layers, 1, &Seed::new(1)).unwrap_err().to_string();
         let want = format!("layer \"fc2\" has no {needs}, which {name} noise acts on");

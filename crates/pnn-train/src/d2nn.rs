@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use pnn_core::loss::one_hot_distance;
 use pnn_core::model::{Model, Pass, Physical};
 use pnn_core::ops::Sampling;
 use pnn_core::{DType, ParamSet, Result, Seed, Tensor, Var};
 use pnn_devices::diffraction::Diffractive;
+
+use crate::strategy::Loss;
 
 /// Images of 28 x 28 pixels in [0, 1], enlarged to 64 x 64 and set into the middle of 128 x 128, as intensities of the light
 /// that enters [`Diffractive::published`]. The layer is called optics.
@@ -23,6 +26,10 @@ const SIDE: usize = 28;
 const LARGE: usize = 64;
 
 impl D2nn {
+    /// What the network is trained with: the squared distance of the detected shares from 0.1 at the right
+    /// detector and none at the others, summed over detectors and images (Xu et al., 2026).
+    pub const LOSS: Loss = |shares, labels| one_hot_distance(shares, labels, 0.1);
+
     /// The name of the physical layer.
     pub const OPTICS: &str = "optics";
 

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod d2nn;
 pub mod dat;
+mod deviation;
 mod error;
 mod freespace_mlp;
 mod lenet;
@@ -15,6 +16,7 @@ mod trainer;
 
 pub use d2nn::D2nn;
 pub use dat::{DualAdaptive, DualAdaptiveSettings, MiniUNet};
+pub use deviation::{Climb, DeviationAscent, DeviationAscentSettings, Form, Slope, Turn};
 pub use error::{Error, Result};
 pub use freespace_mlp::FreeSpaceMlp;
 pub use lenet::{FcActivation, LayerFactory, LeNet5};
@@ -26,6 +28,6 @@ pub use recipe::{
 pub use resnet::ResNet18;
 pub use strategy::{
     Backprop, Batch, CROSS_ENTROPY, Loss, NoiseAware, Penalty, PhysicsAware, Pruning, StepContext,
-    StepReport, Strategy,
+    StepReport, Strategy, Task,
 };
 pub use trainer::{CheckpointConfig, TrainConfig, Trainer, Validate};

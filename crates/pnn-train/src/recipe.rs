@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pnn_core::layers::Product;
 use pnn_core::model::{Lab, Model};
+use pnn_core::ops::Sampling;
 use pnn_core::optim::{Adam, Asam, Descent, Optimizer, Rule, Sam, Schedule, Sgd, SharpnessAware};
 use pnn_core::{Bounds, Chip, DType, Deviations, PhysicalLayer, Seed, Twin};
 use pnn_data::Normalisation;
@@ -12,15 +13,18 @@ use pnn_devices::mrr::{Heater, Lorentzian, MrrBank, Parametrisation};
 use pnn_noise::{Noise, NoiseModel, Source};
 use serde::{Deserialize, Serialize};
 
+use crate::d2nn::D2nn;
 use crate::dat::{DualAdaptive, DualAdaptiveSettings};
+use crate::deviation::{DeviationAscent, DeviationAscentSettings};
+use crate::freespace_mlp::FreeSpaceMlp;
 use crate::lenet::{FcActivation, LayerFactory, LeNet5};
 use crate::mzi_lenet::MziLeNet5;
-use crate::strategy::{Backprop, NoiseAware, PhysicsAware, Pruning, Strategy};
+use crate::strategy::{Backprop, CROSS_ENTROPY, Loss, NoiseAware, PhysicsAware, Pruning, Strategy};
 use crate::trainer::{CheckpointConfig, TrainConfig};
 use crate::{Error, Result};
 
 /// What is trained in a device, and with it the network: rings make a [`LeNet5`], a mesh a
-/// [`MziLeNet5`].
+/// [`MziLeNet5`], modulators a [`FreeSpaceMlp`], masks a [`D2nn`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trained {
@@ -32,6 +36,24 @@ pub enum Trained {
     Currents,
     /// The phases in rad of a 64-port mesh of interferometers, and the electronics before it.
     Phases,
+    /// The weights on the modulators of the multiplier in free space, within [-1, 1].
+    Modulators,
+    /// The phase masks of the nonlinear diffractive network, in turns.
+    Masks,
+}
+
+impl Trained {
+    /// Whether it makes a network of microrings.
+    #[must_use]
+    pub fn is_rings(self) -> bool {
+        matches!(self, Self::Weights | Self::Detunings | Self::Currents)
+    }
+
+    /// Whether it makes pictures that may be misaligned.
+    #[must_use]
+    pub fn is_pictures(self) -> bool {
+        matches!(self, Self::Modulators | Self::Masks)
+    }
 }
 
 /// How gradients are obtained.
@@ -69,6 +91,8 @@ pub enum StrategyRecipe {
         #[serde(default)]
         settings: DualAdaptiveSettings,
     },
+    /// Training that climbs deviations: SAT where they have no explicit model.
+    DeviationAscent(DeviationAscentSettings),
 }
 
 /// The update rule.
@@ -130,6 +154,9 @@ pub struct Recipe {
 pub struct RawRecipe {
     /// What is trained in a device.
     pub train: Trained,
+    /// What a misaligned picture shows between its pixels; only for modulators and masks.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sampling: Sampling,
     /// The limit of the electronic weights before a mesh, either sign; none if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_limit: Option<f64>,
@@ -147,6 +174,16 @@ pub struct RawRecipe {
     pub epochs: usize,
     /// Images a step, 2 to 60,000.
     pub batch_size: usize,
+    /// Trains on the first so many images only; on all if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<usize>,
+    /// Takes the images in the order of the data set in every epoch.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub in_order: bool,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl TryFrom<RawRecipe> for Recipe {
@@ -160,6 +197,9 @@ impl TryFrom<RawRecipe> for Recipe {
         range("epochs", epochs, (1.0..=1e4).contains(&epochs), "[1, 10000]")?;
         let batch = raw.batch_size as f64;
         range("batch_size", batch, (2.0..=6e4).contains(&batch), "[2, 60000]")?;
+        if let Some(images) = raw.images {
+            range("images", images as f64, images >= 2, "[2, those of the data set]")?;
+        }
         match &raw.strategy {
             StrategyRecipe::Pruning { coefficient, .. } => {
                 let inside = (0.0..f64::INFINITY).contains(coefficient);
@@ -185,12 +225,17 @@ impl TryFrom<RawRecipe> for Recipe {
                     "number of quantisation and readout sources in the hardware of pat and dat";
                 range(what, count as f64, count == 0, allowed)?;
             }
+            StrategyRecipe::DeviationAscent(settings) => settings.check()?,
             StrategyRecipe::Bp => {}
         }
         let mesh = raw.train == Trained::Phases;
         if let StrategyRecipe::Pruning { coefficient, .. } = &raw.strategy {
-            let allowed = "only for rings: a mesh has no weights of its own";
-            range("pruning coefficient", *coefficient, !mesh, allowed)?;
+            let allowed = "only for rings: other weights have no slope to prune by";
+            range("pruning coefficient", *coefficient, raw.train.is_rings(), allowed)?;
+        }
+        if raw.sampling != Sampling::default() {
+            let allowed = "nearest (0): only modulators and masks are sampled";
+            range("sampling", 1.0, raw.train.is_pictures(), allowed)?;
         }
         if let Some(limit) = raw.weight_limit {
             range("weight_limit", limit, limit > 0.0 && limit.is_finite(), "(0, infinity)")?;
@@ -265,7 +310,8 @@ impl Recipe {
         })
     }
 
-    /// A fresh network: [`LeNet5`] of rings, or [`MziLeNet5`] with the mesh of Xu et al. (2026).
+    /// A fresh network: [`LeNet5`] of rings, or [`MziLeNet5`], [`FreeSpaceMlp`] or [`D2nn`] as in Xu et
+    /// al. (2026).
     ///
     /// # Errors
     /// If a device cannot be built.
@@ -281,10 +327,19 @@ impl Recipe {
             Trained::Weights | Trained::Detunings | Trained::Currents => {
                 Box::new(LeNet5::new(&self.mrr_factory(), FcActivation::Relu, seed, dtype)?)
             }
+            Trained::Modulators => Box::new(FreeSpaceMlp::new(self.raw.sampling, seed, dtype)?),
+            Trained::Masks => Box::new(D2nn::new(self.raw.sampling, seed, dtype)?),
         })
     }
 
-    /// How the recipe trains: its epochs, batches, schedule and pixels, with shuffled images.
+    /// The loss of the network: cross-entropy, or for the detected shares of [`D2nn`] the squared distance
+    /// from 0.1 at the right detector and none at the others (Xu et al., 2026).
+    #[must_use]
+    pub fn loss(&self) -> Loss {
+        if self.raw.train == Trained::Masks { D2nn::LOSS } else { CROSS_ENTROPY }
+    }
+
+    /// How the recipe trains: its epochs, batches, schedule and pixels.
     #[must_use]
     pub fn config(&self, seed: Seed, checkpoint: Option<CheckpointConfig>) -> TrainConfig {
         TrainConfig {
@@ -292,19 +347,19 @@ impl Recipe {
             batch_size: self.batch_size,
             schedule: self.schedule,
             normalisation: self.normalisation(),
-            shuffle: true,
+            shuffle: !self.in_order,
             seed,
             checkpoint,
         }
     }
 
-    /// How the network of the recipe wants its pixels: in [0, 1], or before a mesh with the mean and
-    /// the standard deviation of MNIST taken out (Xu et al., 2026).
+    /// How the network of the recipe wants its pixels: in [0, 1], or before a mesh and a display with the
+    /// mean and the standard deviation of MNIST taken out (Xu et al., 2026).
     #[must_use]
     pub fn normalisation(&self) -> Normalisation {
         match self.raw.train {
-            Trained::Phases => Normalisation::MNIST,
-            Trained::Weights | Trained::Detunings | Trained::Currents => Normalisation::UNIT,
+            Trained::Phases | Trained::Modulators => Normalisation::MNIST,
+            _ => Normalisation::UNIT,
         }
     }
 
@@ -327,6 +382,9 @@ impl Recipe {
             StrategyRecipe::Pruning { coefficient, published_half_slope } => {
                 let factor = if *published_half_slope { 0.5 } else { 1.0 };
                 (Box::new(Pruning { coefficient: coefficient * factor }), Lab::new())
+            }
+            StrategyRecipe::DeviationAscent(settings) => {
+                (Box::new(DeviationAscent::new(settings.clone(), model)?), Lab::new())
             }
             StrategyRecipe::Pat { .. } => {
                 (Box::new(PhysicsAware), self.lab("pat", model, given, seed)?)
@@ -410,10 +468,10 @@ impl LayerFactory for MrrFactory {
             Trained::Weights => Parametrisation::Weight,
             Trained::Detunings => Parametrisation::Detuning,
             Trained::Currents => Parametrisation::Current(Heater::Convention),
-            Trained::Phases => {
+            Trained::Phases | Trained::Modulators | Trained::Masks => {
                 return Err(pnn_core::Error::Unsupported {
                     device: "a microring bank".into(),
-                    capability: "training phases".into(),
+                    capability: format!("training {:?}", self.0).to_lowercase(),
                 });
             }
         };

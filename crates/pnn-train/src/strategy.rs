@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use pnn_core::loss::cross_entropy;
 use pnn_core::model::{Counters, InSilico, InSitu, Lab, Mode, Model, Pass, Truth};
-use pnn_core::optim::{Evaluation, Optimizer, Point};
-use pnn_core::{Chip, DType, Seed, Tensor, Var};
+use pnn_core::optim::{Evaluation, Objective, Optimizer, Point};
+use pnn_core::{Chip, DType, Seed, Tensor};
 use pnn_noise::NoiseModel;
 
 use crate::{Error, Result};
@@ -44,6 +44,8 @@ pub struct StepContext<'a> {
     pub counters: &'a Counters,
     /// The epoch, from 0.
     pub epoch: usize,
+    /// The step in the epoch, from 0.
+    pub step: usize,
     /// The seed of this step; both passes of a sharpness-aware step share it.
     pub seed: Seed,
     /// The task's loss.
@@ -66,7 +68,7 @@ impl StepContext<'_> {
         truth: &mut dyn Truth,
         penalty: Option<Penalty<'_>>,
     ) -> Result<StepReport> {
-        descend(self.model, self.optimizer, self.counters, self.loss, batch, truth, penalty)
+        self.task(batch).descend(self.optimizer, truth, penalty)
     }
 
     /// One optimizer step with the hardware of the lab in the loop: values as measured, gradients
@@ -75,75 +77,136 @@ impl StepContext<'_> {
     /// # Errors
     /// As [`Self::descend`], and if an instrument fails.
     pub fn descend_in_situ(&mut self, batch: &Batch) -> Result<StepReport> {
-        let mut truth = InSitu(self.lab);
-        descend(self.model, self.optimizer, self.counters, self.loss, batch, &mut truth, None)
+        let task = self.task(batch);
+        task.descend(self.optimizer, &mut InSitu(self.lab), None)
     }
 }
 
-pub(crate) fn descend(
-    model: &dyn Model,
-    optimizer: &mut dyn Optimizer,
-    counters: &Counters,
+impl<'a> StepContext<'a> {
+    /// What is evaluated in this step.
+    #[must_use]
+    pub fn task<'b>(&self, batch: &'b Batch) -> Task<'b>
+    where
+        'a: 'b,
+    {
+        Task { model: self.model, counters: self.counters, loss: self.loss, batch }
+    }
+}
+
+/// The loss of a model on a batch, to be evaluated under any source of truth.
+#[derive(Clone, Copy)]
+pub struct Task<'a> {
+    /// The model.
+    pub model: &'a dyn Model,
+    /// Counts passes.
+    pub counters: &'a Counters,
     loss: Loss,
-    batch: &Batch,
-    truth: &mut dyn Truth,
-    penalty: Option<Penalty<'_>>,
-) -> Result<StepReport> {
-    let mut failure = None;
-    let mut objective = |point: Point| -> pnn_core::Result<Evaluation> {
-        let mode = Mode::Train { update_statistics: point == Point::Base };
-        let logits = model.forward(&batch.images, &mut Pass::new(mode, truth, counters))?;
-        let mut value = loss(&logits, &batch.labels)?;
-        if let Some(penalty) = penalty {
-            match penalty(model) {
-                Ok(Some(term)) => value = (value + term)?,
-                Ok(None) => {}
-                Err(Error::Core(error)) => return Err(error),
-                Err(error) => {
-                    let (device, capability) = ("the penalty".into(), error.to_string());
-                    failure = Some(error);
-                    return Err(pnn_core::Error::Unsupported { device, capability });
-                }
-            }
+    batch: &'a Batch,
+}
+
+impl Task<'_> {
+    /// The loss under a source of truth.
+    ///
+    /// # Errors
+    /// If a layer fails.
+    pub fn loss(&self, mode: Mode, truth: &mut dyn Truth) -> pnn_core::Result<Tensor> {
+        let pass = &mut Pass::new(mode, truth, self.counters);
+        (self.loss)(&self.model.forward(&self.batch.images, pass)?, &self.batch.labels)
+    }
+
+    /// The value of a loss.
+    ///
+    /// # Errors
+    /// If it is not finite; the error names the layer where that starts.
+    pub fn finite(
+        &self,
+        loss: &Tensor,
+        mode: Mode,
+        truth: &mut dyn Truth,
+    ) -> pnn_core::Result<f64> {
+        let value = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        if value.is_finite() {
+            return Ok(value);
         }
-        let scalar = value.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        if !scalar.is_finite() {
-            return Err(pnn_core::Error::NotFinite {
-                what: "the loss".into(),
-                value: scalar,
-                layer: first_not_finite_layer(model, batch, mode, truth)?,
-            });
-        }
-        let gradients = model.parameters().gradients(&value.backward()?);
-        counters.count_backward();
-        if let Some(name) = gradients.first_not_finite(model.parameters())? {
+        let layer = first_not_finite_layer(self.model, self.batch, mode, truth)?;
+        Err(pnn_core::Error::NotFinite { what: "the loss".into(), value, layer })
+    }
+
+    /// The gradient of a loss that was found in this mode and under this truth.
+    ///
+    /// # Errors
+    /// If loss or gradient are not finite.
+    pub fn gradient(
+        &self,
+        loss: &Tensor,
+        mode: Mode,
+        truth: &mut dyn Truth,
+    ) -> pnn_core::Result<Evaluation> {
+        let value = self.finite(loss, mode, truth)?;
+        let parameters = self.model.parameters();
+        let gradients = parameters.gradients(&loss.backward()?);
+        self.counters.count_backward();
+        if let Some(name) = gradients.first_not_finite(parameters)? {
             return Err(pnn_core::Error::NotFinite {
                 what: "a gradient".into(),
                 value: f64::NAN,
                 layer: name.to_owned(),
             });
         }
-        Ok(Evaluation { loss: scalar, gradients })
-    };
-    let buffers = model.buffers();
-    let kept = copies(&buffers)?;
-    let result = optimizer.step(model.parameters(), &mut objective);
-    if result.is_err() {
-        // The pass that failed has moved the running statistics already.
-        for ((_, var), value) in buffers.iter().zip(&kept) {
-            var.set(value)?;
-        }
+        Ok(Evaluation { loss: value, gradients })
     }
-    if let Some(failure) = failure {
-        return Err(failure);
-    }
-    let evaluation = result?;
-    model.parameters().clamp_to_bounds()?;
-    Ok(StepReport { loss: evaluation.loss })
-}
 
-fn copies(buffers: &[(String, Var)]) -> Result<Vec<Tensor>> {
-    buffers.iter().map(|(_, var)| Ok(var.value())).collect()
+    /// One optimizer step on an objective, and clamping of the parameters to their bounds.
+    ///
+    /// # Errors
+    /// If the objective fails; parameters and running statistics are then as before.
+    pub fn minimise(
+        &self,
+        optimizer: &mut dyn Optimizer,
+        objective: &mut Objective<'_>,
+    ) -> Result<StepReport> {
+        let buffers = self.model.buffers();
+        let kept: Vec<Tensor> = buffers.iter().map(|(_, var)| var.value()).collect();
+        let parameters = self.model.parameters();
+        let result = optimizer.step(parameters, objective);
+        if result.is_err() {
+            // The pass that failed has moved the running statistics already.
+            for ((_, var), value) in buffers.iter().zip(&kept) {
+                var.set(value)?;
+            }
+        }
+        let evaluation = result?;
+        parameters.clamp_to_bounds()?;
+        Ok(StepReport { loss: evaluation.loss })
+    }
+
+    pub(crate) fn descend(
+        &self,
+        optimizer: &mut dyn Optimizer,
+        truth: &mut dyn Truth,
+        penalty: Option<Penalty<'_>>,
+    ) -> Result<StepReport> {
+        let mut failure = None;
+        let mut objective = |point: Point| -> pnn_core::Result<Evaluation> {
+            let mode = Mode::Train { update_statistics: point == Point::Base };
+            let mut loss = self.loss(mode, truth)?;
+            if let Some(penalty) = penalty {
+                match penalty(self.model) {
+                    Ok(Some(term)) => loss = (loss + term)?,
+                    Ok(None) => {}
+                    Err(Error::Core(error)) => return Err(error),
+                    Err(error) => {
+                        let (device, capability) = ("the penalty".into(), error.to_string());
+                        failure = Some(error);
+                        return Err(pnn_core::Error::Unsupported { device, capability });
+                    }
+                }
+            }
+            self.gradient(&loss, mode, truth)
+        };
+        let result = self.minimise(optimizer, &mut objective);
+        failure.map_or(result, Err)
+    }
 }
 
 /// Runs the batch once more and names the first physical layer whose output is not finite, or the

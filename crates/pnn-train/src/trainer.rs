@@ -169,6 +169,7 @@ impl Trainer<'_> {
                 lab: self.lab,
                 counters,
                 epoch: position.epoch,
+                step: position.step,
                 seed: epoch_seed.child("steps").index(position.step as u64),
                 loss: self.loss,
             };

@@ -137,6 +137,7 @@ fn step(
         lab,
         counters: &counters,
         epoch,
+        step: 0,
         seed: Seed::new(5),
         loss: CROSS_ENTROPY,
     };
@@ -246,6 +247,7 @@ fn warm_up_is_physics_aware_training() {
         lab: &mut lab,
         counters: &counters,
         epoch: 0,
+        step: 0,
         seed: Seed::new(5),
         loss: CROSS_ENTROPY,
     };

@@ -82,6 +82,7 @@ impl Golden {
             lab: &mut lab,
             counters: &counters,
             epoch: 0,
+            step: 0,
             seed: Seed::new(0),
             loss: CROSS_ENTROPY,
         };

@@ -93,6 +93,7 @@ fn a_network_of_microrings_learns_a_batch() {
             lab: &mut Lab::new(),
             counters: &Counters::default(),
             epoch: 0,
+            step: 0,
             seed: Seed::new(0),
             loss: CROSS_ENTROPY,
         };

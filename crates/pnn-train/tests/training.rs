@@ -167,6 +167,7 @@ fn one_step(
         lab,
         counters: &counters,
         epoch: 0,
+        step: 0,
         seed: Seed::new(5),
         loss: CROSS_ENTROPY,
     };

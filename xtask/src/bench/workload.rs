@@ -1,5 +1,6 @@
 //! The catalogue of workloads: what is timed, and how fast it should be.
 
+use pnn_core::ops::Sampling;
 use pnn_core::optim::Schedule;
 use pnn_train::{RawRecipe, RuleRecipe, SharpnessRecipe, StrategyRecipe, Trained};
 use serde::Serialize;
@@ -109,6 +110,9 @@ impl Workload {
     fn lenet5(id: &'static str, what: &'static str, batch_size: usize, iterations: usize) -> Self {
         let recipe = RawRecipe {
             weight_limit: None,
+            sampling: Sampling::Nearest,
+            images: None,
+            in_order: false,
             train: Trained::Detunings,
             strategy: StrategyRecipe::Bp,
             optimizer: ADAM,

@@ -1,5 +1,5 @@
-//! Networks evaluated on many chips: where a chip leaves all but the last layers alone, what comes
-//! before these is run once.
+//! Networks evaluated on many chips: where a chip leaves all but the last layers of rings or a mesh alone,
+//! what comes before these is run once.
 
 use pnn_core::layers::BatchNorm;
 use pnn_core::model::{Model, Pass, Physical, load_model_state, model_state};
@@ -9,15 +9,14 @@ use pnn_data::Dataset;
 use pnn_eval::{Evaluation, Evaluator, Features};
 use pnn_train::MziLeNet5;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// A network with the images that it is evaluated on.
 pub(super) struct Deployed<'a> {
     model: &'a dyn Model,
     evaluator: Evaluator<'a>,
     images: &'a Dataset,
-    features: Features,
-    rest: Rest,
+    rest: Option<(Features, Rest)>,
 }
 
 impl<'a> Deployed<'a> {
@@ -26,10 +25,12 @@ impl<'a> Deployed<'a> {
         evaluator: Evaluator<'a>,
         images: &'a Dataset,
     ) -> Result<Self> {
-        let rest = Rest::of(model)?;
-        let first = rest.layers[0].name();
-        let features = evaluator.features(model, &Chip::ideal(), first, images)?;
-        Ok(Self { model, evaluator, images, features, rest })
+        let of = |rest: Rest| -> Result<_> {
+            let first = rest.layers[0].name();
+            Ok((evaluator.features(model, &Chip::ideal(), first, images)?, rest))
+        };
+        let rest = Rest::of(model)?.map(of).transpose()?;
+        Ok(Self { model, evaluator, images, rest })
     }
 
     /// Accuracy in percent on a chip.
@@ -38,12 +39,12 @@ impl<'a> Deployed<'a> {
     }
 
     fn evaluate(&self, chip: &Chip) -> Result<Evaluation> {
-        let last: Vec<&str> = self.rest.layers.iter().map(Physical::name).collect();
-        Ok(if chip.iter().all(|(layer, _)| last.contains(&layer)) {
-            self.features.evaluate(&self.rest, chip)?
-        } else {
-            self.evaluator.evaluate(self.model, chip, self.images)?
-        })
+        if let Some((features, rest)) = &self.rest
+            && chip.iter().all(|(layer, _)| rest.layers.iter().any(|l| l.name() == layer))
+        {
+            return Ok(features.evaluate(rest, chip)?);
+        }
+        Ok(self.evaluator.evaluate(self.model, chip, self.images)?)
     }
 }
 
@@ -56,27 +57,25 @@ struct Rest {
 }
 
 impl Rest {
-    fn of(model: &dyn Model) -> Result<Self> {
+    /// None of a network that is not of rings or a mesh.
+    fn of(model: &dyn Model) -> Result<Option<Self>> {
         let known = model.physical_layers();
         let layer = |name: &str| known.iter().find(|l| l.name() == name).map(|l| (*l).clone());
-        let (layers, norm) = match layer(MziLeNet5::MESH) {
-            Some(mesh) => (vec![mesh], None),
-            None => {
-                let layers = ["fc2", "fc3"].map(|name| {
-                    layer(name)
-                        .ok_or_else(|| Error::Usage(format!("the network has no layer {name:?}")))
-                });
+        let (layers, norm) = match (layer(MziLeNet5::MESH), layer("fc2"), layer("fc3")) {
+            (Some(mesh), ..) => (vec![mesh], None),
+            (None, Some(second), Some(third)) => {
                 let scale = &model.parameters().get("norm4.weight")?.var;
                 let norm = BatchNorm::new("norm4", scale.dims().iter().product(), scale.dtype())?;
-                (layers.into_iter().collect::<Result<_>>()?, Some(norm))
+                (vec![second, third], Some(norm))
             }
+            _ => return Ok(None),
         };
         let physical = layers.iter().flat_map(Physical::parameters);
         let of_norm = norm.iter().flat_map(BatchNorm::parameters);
         let parameters = ParamSet::new(physical.chain(of_norm))?;
         let rest = Self { layers, norm, parameters };
         load_model_state(&rest, &model_state(model))?;
-        Ok(rest)
+        Ok(Some(rest))
     }
 }
 

@@ -8,8 +8,7 @@ use pnn_core::{Chip, DType, Seed, store};
 use pnn_data::Normalisation;
 use pnn_eval::{BatchNormMode, Evaluator};
 use pnn_train::{
-    CROSS_ENTROPY, CheckpointConfig, EpochRecord, JsonLines, Observer, StepEvent, StrategyRecipe,
-    Trainer,
+    CheckpointConfig, EpochRecord, JsonLines, Observer, StepEvent, StrategyRecipe, Trainer,
 };
 use sha2::{Digest, Sha256};
 
@@ -63,7 +62,8 @@ impl Job {
     /// Work of the training, in evaluations of gradients.
     pub(crate) fn cost(&self, data: &Data) -> u64 {
         let recipe = &self.method.recipe;
-        let steps = data.train.len().div_ceil(recipe.batch_size) * recipe.epochs;
+        let images = recipe.images.map_or(data.train.len(), |images| images.min(data.train.len()));
+        let steps = images.div_ceil(recipe.batch_size) * recipe.epochs;
         steps as u64 * self.step_cost()
     }
 
@@ -72,6 +72,7 @@ impl Job {
         let recipe = &self.method.recipe;
         let networks = match &recipe.strategy {
             StrategyRecipe::Dat { settings, .. } => settings.networks as u64,
+            StrategyRecipe::DeviationAscent(settings) => settings.extra_passes() as u64,
             _ => 0,
         };
         1 + u64::from(recipe.sharpness.is_some()) + networks
@@ -134,14 +135,16 @@ impl Job {
             strategy: strategy.as_mut(),
             optimizer: optimizer.as_mut(),
             lab: &mut lab,
-            loss: CROSS_ENTROPY,
+            loss: recipe.loss(),
         };
         let mut validate = |model: &dyn Model| self.validate(model, &chip, data);
         let weight = self.step_cost();
         let label = format!("{} seed {}", self.method.label, self.seed);
         let bar = Bar { progress, label, done, weight, record: &mut record, recorded: false };
         let mut observer = (bar, JsonLines::new(folder.join("metrics.jsonl")));
-        let history = trainer.train(&data.train, &config, &mut validate, &mut observer)?;
+        let part = recipe.images.map(|images| data.train.range(0, images)).transpose()?;
+        let train = part.as_ref().unwrap_or(&data.train);
+        let history = trainer.train(train, &config, &mut validate, &mut observer)?;
         let weights = folder.join("weights.safetensors");
         store::save(
             &weights,
@@ -162,10 +165,13 @@ impl Job {
     ) -> pnn_train::Result<BTreeMap<String, f64>> {
         let normalisation = self.method.recipe.normalisation();
         let mut metrics = BTreeMap::new();
-        for (mode, batch_norm) in [
+        let modes = [
             ("running", BatchNormMode::Running),
             ("batch", BatchNormMode::Batch(test_batch(&self.method, data))),
-        ] {
+        ];
+        // Without batch-norm there is only one.
+        let modes = if model.buffers().is_empty() { &modes[..1] } else { &modes };
+        for &(mode, batch_norm) in modes {
             let evaluator = Evaluator { batch_norm, normalisation, calibration: None };
             let failed = |e: Error| pnn_train::Error::Observer(e.to_string());
             let deployed = Deployed::new(model, evaluator, &data.test).map_err(failed)?;

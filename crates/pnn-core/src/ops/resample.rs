@@ -7,10 +7,12 @@ use crate::tensor::Buffer;
 use crate::{DType, Error, Result, Tensor};
 
 /// What a place between pixels has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Sampling {
     /// The value of the nearest pixel, halves to the even one. The motion gets no gradient: it has
     /// none almost everywhere.
+    #[default]
     Nearest,
     /// The mean of the four pixels around it, weighed by how near they are. At a pixel itself, where it has
     /// a kink, the derivative in the motion is that towards the next pixel.

@@ -45,6 +45,11 @@ pub trait Optimizer {
     /// If the objective fails; the parameters are then those before the step.
     fn step(&mut self, params: &ParamSet, objective: &mut Objective<'_>) -> Result<Evaluation>;
 
+    /// Whether a step also evaluates the objective at [`Point::Ascent`].
+    fn ascends(&self) -> bool {
+        false
+    }
+
     /// The update rule.
     fn rule(&self) -> &dyn Rule;
 

@@ -20,6 +20,11 @@ pub trait Ascent: Send {
     /// If a tensor cannot be read.
     fn displacement(&self, params: &ParamSet, gradients: &Gradients)
     -> Result<Vec<Option<Tensor>>>;
+
+    /// Whether anything is displaced at all.
+    fn ascends(&self) -> bool {
+        true
+    }
 }
 
 fn check_rho(rho: f64) -> Result<f64> {
@@ -58,6 +63,10 @@ impl Ascent for Sam {
         let scale = self.rho / (gradients.global_norm()? + EPS);
         let scaled = gradients.0.iter().map(|g| g.as_ref().map(|g| g * scale).transpose());
         scaled.collect()
+    }
+
+    fn ascends(&self) -> bool {
+        self.rho > 0.0
     }
 }
 
@@ -129,6 +138,10 @@ impl Ascent for Asam {
         });
         displacement.collect()
     }
+
+    fn ascends(&self) -> bool {
+        self.rho > 0.0
+    }
 }
 
 multiversion! {
@@ -169,6 +182,10 @@ impl<R: Rule, A: Ascent> Optimizer for SharpnessAware<R, A> {
         params.restore(&before)?;
         self.rule.update(params, &sharp?.gradients)?;
         Ok(base)
+    }
+
+    fn ascends(&self) -> bool {
+        self.ascent.ascends()
     }
 
     fn rule(&self) -> &dyn Rule {

@@ -170,6 +170,16 @@ def loss():
         (dz,) = torch.autograd.grad(y, z)
         case = f"mse/{i}"
         out |= {f"{case}/z": z, f"{case}/target": target, f"{case}/y": y, f"{case}/dz": dz}
+    for i, (b, k) in enumerate([(1, 2), (7, 10)]):
+        g = seeded(430 + i)
+        z = normal(g, b, k).requires_grad_()
+        labels = torch.randint(0, k, (b,), generator=g)
+        target = 0.1 * torch.nn.functional.one_hot(labels, k).to(z.dtype)
+        y = torch.nn.functional.mse_loss(z, target, reduction="sum")
+        (dz,) = torch.autograd.grad(y, z)
+        case = f"one-hot/{i}"
+        out |= {f"{case}/z": z, f"{case}/y": y, f"{case}/dz": dz}
+        out[f"{case}/labels"] = labels.numpy().astype(np.uint32)
     write("loss", out)
 
 

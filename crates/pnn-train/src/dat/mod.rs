@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 pub use unet::MiniUNet;
 
-use crate::strategy::{Batch, StepContext, StepReport, Strategy, descend};
+use crate::strategy::{Batch, StepContext, StepReport, Strategy};
 use crate::{Error, Result};
 use corrector::Corrector;
 use truth::Corrected;
@@ -134,6 +134,7 @@ impl DualAdaptive {
 impl Strategy for DualAdaptive {
     fn step(&mut self, batch: &Batch, cx: &mut StepContext<'_>) -> Result<StepReport> {
         let kept = self.state()?;
+        let task = cx.task(batch);
         let mut truth = Corrected {
             settings: &self.settings,
             correctors: &mut self.correctors,
@@ -141,8 +142,7 @@ impl Strategy for DualAdaptive {
             warming_up: cx.epoch < self.settings.warm_up,
             learned: BTreeSet::new(),
         };
-        let (model, counters) = (cx.model, cx.counters);
-        let result = descend(model, cx.optimizer, counters, cx.loss, batch, &mut truth, None);
+        let result = task.descend(cx.optimizer, &mut truth, None);
         if result.is_err() {
             // The networks have moved before the pass that failed.
             self.load_state(&kept)?;

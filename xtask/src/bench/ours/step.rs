@@ -68,6 +68,7 @@ impl Steps {
             lab: &mut Lab::new(),
             counters: &Counters::default(),
             epoch: 0,
+            step: 0,
             seed: Seed::new(0),
             loss: CROSS_ENTROPY,
         };

@@ -10,6 +10,7 @@ mod histogram;
 mod history;
 mod judged;
 mod knowledge;
+mod misalignment;
 mod sensitivity;
 mod transfer;
 
@@ -71,6 +72,7 @@ pub(super) fn analyse(
         Analysis::Gap(spec) => gap::analyse(spec, plan, context)?,
         Analysis::Deployment(spec) => deployment::analyse(spec, plan, context)?,
         Analysis::Transfer(spec) => transfer::analyse(spec, plan, context)?,
+        Analysis::Misalignment(spec) => misalignment::analyse(spec, plan, context)?,
     };
     let Findings { judged, paragraphs, figures, tables, details } = findings;
     let folder = context.out.join(id);

@@ -25,6 +25,8 @@ pub(crate) enum Analysis {
     Deployment(Deployment),
     /// Accuracy on other chips, over a grid of fabrication errors.
     Transfer(Transfer),
+    /// Accuracy against how panels are misaligned.
+    Misalignment(Misalignment),
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -36,6 +38,46 @@ pub(crate) struct Deployment {
     pub(crate) paper_source: Option<String>,
     #[serde(default)]
     pub(crate) paper: Vec<PaperDeployment>,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Misalignment {
+    /// What is swept: one deviation, or two over a grid.
+    pub(crate) axes: Vec<SweptAxis>,
+    /// Where methods are compared, beside the mean of the sweep: a value for each axis.
+    pub(crate) judged_at: Vec<Vec<f64>>,
+    /// Which methods the claim puts before which.
+    pub(crate) contests: Vec<Contest>,
+    #[serde(default)]
+    pub(crate) paper: Vec<PaperMisalignment>,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SweptAxis {
+    /// Its name in tables and plots.
+    pub(crate) label: String,
+    pub(crate) unit: String,
+    /// The deviation port.
+    pub(crate) port: String,
+    /// The layers that deviate, all alike.
+    pub(crate) layers: Vec<String>,
+    /// Increasing; 0 is among them.
+    pub(crate) values: Vec<f64>,
+}
+
+/// What the paper has along the one axis.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PaperMisalignment {
+    pub(crate) method: String,
+    /// Its name in tables and plots.
+    pub(crate) label: String,
+    pub(crate) source: String,
+    pub(crate) values: Vec<f64>,
+    /// In percent.
+    pub(crate) accuracy: Vec<f64>,
 }
 
 /// The claim that one method is more accurate than another.
@@ -305,9 +347,11 @@ impl Analysis {
             Self::Histogram(h) => Some((&h.method, &h.baseline)),
             Self::Drift(d) => Some((&d.method, &d.baseline)),
             Self::Gap(g) => Some((&g.whole.to, &g.whole.from)),
-            Self::Sensitivity(_) | Self::Knowledge(_) | Self::Deployment(_) | Self::Transfer(_) => {
-                None
-            }
+            Self::Sensitivity(_)
+            | Self::Knowledge(_)
+            | Self::Deployment(_)
+            | Self::Transfer(_)
+            | Self::Misalignment(_) => None,
         }
     }
 }

@@ -6,8 +6,8 @@ use pnn_eval::BatchNormMode;
 use pnn_train::{LeNet5, StrategyRecipe, Trained};
 
 use super::{
-    Analysis, Contest, Deployment, Drift, Experiment, Gap, Histogram, Knowledge, Plan, Profile,
-    Sensitivity, Transfer, TunedOn, View,
+    Analysis, Contest, Deployment, Drift, Experiment, Gap, Histogram, Knowledge, Misalignment,
+    Plan, Profile, Sensitivity, SweptAxis, Transfer, TunedOn, View,
 };
 use crate::reproduce::data::Data;
 
@@ -58,9 +58,10 @@ impl Profile {
                 return Err(format!("methods.{key}.seeds is 0, at least one is needed"));
             }
             let meshes = method.recipe.train == Trained::Phases;
-            if meshes && !method.tune.is_empty() && method.tuned_on == TunedOn::Drift {
+            let rings = method.recipe.train.is_rings();
+            if !rings && !method.tune.is_empty() && method.tuned_on == TunedOn::Drift {
                 return Err(format!(
-                    "methods.{key}.tuned_on: the drift of rings is nothing to tune phases on; name clean or noise"
+                    "methods.{key}.tuned_on: the drift of rings is nothing to tune phases or pictures on; name clean or noise"
                 ));
             }
             let in_situ = matches!(
@@ -74,7 +75,7 @@ impl Profile {
             }
             if !meshes && matches!(method.recipe.strategy, StrategyRecipe::Dat { .. }) {
                 return Err(format!(
-                    "methods.{key}: dat is for train = \"phases\"; rings show no field"
+                    "methods.{key}: dat is for train = \"phases\"; other devices show no field"
                 ));
             }
             for settings in &method.tune {
@@ -194,6 +195,10 @@ impl Analysis {
                 let keeps = spec.keeps.iter().map(|keeps| keeps.method.as_str());
                 paper.chain(methods(&spec.contests)).chain(keeps).collect()
             }
+            Self::Misalignment(spec) => {
+                let paper = spec.paper.iter().map(|paper| paper.method.as_str());
+                paper.chain(methods(&spec.contests)).collect()
+            }
             Self::Histogram(_) | Self::Sensitivity(_) => Vec::new(),
         }
     }
@@ -208,6 +213,7 @@ impl Analysis {
             Self::Gap(gap) => check_sweep(&gap.kelvin, &gap.judged_at_kelvin, &gap.layers),
             Self::Deployment(spec) => spec.check(),
             Self::Transfer(spec) => spec.check(),
+            Self::Misalignment(spec) => spec.check(),
         }
     }
 }
@@ -225,6 +231,41 @@ impl Deployment {
         match ragged {
             Some(paper) => {
                 Err(format!("paper {:?}: epochs, loss and accuracy differ in length", paper.method))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Misalignment {
+    fn check(&self) -> Result<(), String> {
+        if !(1..=2).contains(&self.axes.len()) {
+            return Err(format!("axes has {}, allowed are 1 and 2", self.axes.len()));
+        }
+        for SweptAxis { label, values, layers, .. } in &self.axes {
+            let increasing = values.windows(2).all(|pair| pair[0] < pair[1]);
+            if !increasing || !values.contains(&0.0) || values.iter().any(|v| !v.is_finite()) {
+                return Err(format!(
+                    "axes, {label:?}: values {values:?} must be finite, increasing and have 0 among them"
+                ));
+            }
+            if layers.is_empty() {
+                return Err(format!("axes, {label:?}: layers is empty, at least one is needed"));
+            }
+        }
+        for place in &self.judged_at {
+            let inside = place.len() == self.axes.len()
+                && place.iter().zip(&self.axes).all(|(value, axis)| axis.values.contains(value));
+            if !inside {
+                return Err(format!("judged_at has {place:?}, which is not in the sweep"));
+            }
+        }
+        match self.paper.iter().find(|paper| paper.values.len() != paper.accuracy.len()) {
+            Some(paper) => {
+                Err(format!("paper {:?}: values and accuracy differ in length", paper.label))
+            }
+            None if self.axes.len() == 2 && !self.paper.is_empty() => {
+                Err("paper: there is none over two axes".into())
             }
             None => Ok(()),
         }

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 pub(super) use analysis::{
-    Analysis, Contest, Curves, Deployment, Drift, Gap, Histogram, Knowledge, PaperDeployment,
-    PaperDrift, Rung, Sensitivity, Transfer,
+    Analysis, Contest, Curves, Deployment, Drift, Gap, Histogram, Knowledge, Misalignment,
+    PaperDeployment, PaperDrift, Rung, Sensitivity, SweptAxis, Transfer,
 };
 pub(super) use schema::{DataChoice, Experiment, Method, Plan, Profile, TunedOn, View};
 

@@ -74,7 +74,7 @@ impl Method {
     pub(crate) fn chip_name(&self) -> &str {
         match self.recipe.train {
             Trained::Phases => &self.fixed.name,
-            Trained::Weights | Trained::Detunings | Trained::Currents => "",
+            _ => "",
         }
     }
 }

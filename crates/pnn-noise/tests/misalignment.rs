@@ -1,0 +1,144 @@
+//! Panels that are turned, moved and stretched: known, drawn and drifting.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{linear, one, place};
+use pnn_core::{Chip, Physical, Seed};
+use pnn_devices::diffraction::Diffractive;
+use pnn_devices::freespace::Multiplier;
+use pnn_noise::{Motion, Noise, NoiseModel, Source, Spread};
+
+fn panels() -> [Physical; 2] {
+    ["fc1", "fc2"].map(|name| place(name, Multiplier::new((3, 3), 2).unwrap()))
+}
+
+fn source(motion: Motion, spread: Spread, common: bool) -> NoiseModel {
+    one(Source::Misalignment { motion, spread, common })
+}
+
+fn values(chip: &Chip, layer: &str, motion: Motion) -> Vec<f64> {
+    let deviation = chip.layer(layer).unwrap().get(motion.port()).unwrap();
+    deviation.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// One value of each of many chips, for each of the two panels.
+fn draws(model: &NoiseModel, motion: Motion) -> Vec<[f64; 2]> {
+    let panels = panels();
+    let layers: Vec<&Physical> = panels.iter().collect();
+    let of = |k| {
+        let chip = model.draw(&layers, 1, &Seed::new(k)).unwrap();
+        ["fc1", "fc2"].map(|layer| values(&chip, layer, motion)[0])
+    };
+    (0..4000).map(of).collect()
+}
+
+#[test]
+fn every_motion_enters_its_port() {
+    for motion in
+        [Motion::RotationDeg, Motion::ShiftXPx, Motion::ShiftYPx, Motion::ScaleError, Motion::Shear]
+    {
+        let drawn = draws(&source(motion, Spread::Fixed(0.7), false), motion);
+        assert!(drawn.iter().all(|pair| *pair == [0.7; 2]));
+    }
+}
+
+/// The mean of U(-1, 3) is 1, its variance 16/12; that of 4000 draws of it is known to 3 in a hundred (four of its
+/// standard deviations of sqrt(0.8/4000) of it, 0.057).
+#[test]
+fn draws_have_their_statistics_and_panels_their_own_or_one() {
+    let cases = [
+        (Spread::Uniform { low: -1.0, high: 3.0 }, 1.0, 16.0f64 / 12.0, 0.8),
+        (Spread::Normal { std: 0.5 }, 0.0, 0.25, 2.0),
+        (Spread::Drifting { std_per_sqrt_hour: 0.5, hours: 4.0 }, 0.0, 1.0, 2.0),
+    ];
+    for (spread, mean, variance, kurtosis) in cases {
+        for common in [false, true] {
+            let drawn = draws(&source(Motion::ShiftYPx, spread, common), Motion::ShiftYPx);
+            let count = drawn.len() as f64;
+            let average = |f: &dyn Fn(&[f64; 2]) -> f64| drawn.iter().map(f).sum::<f64>() / count;
+            let found = average(&|pair| pair[0]);
+            assert!((found - mean).abs() < 4.0 * (variance / count).sqrt(), "{spread:?}: {found}");
+            let found = average(&|pair| (pair[0] - mean).powi(2));
+            let allowed = 4.0 * variance * (kurtosis / count).sqrt();
+            assert!((found - variance).abs() < allowed, "{spread:?}: {found}");
+            let together = average(&|pair| (pair[0] - mean) * (pair[1] - mean)) / variance;
+            if common {
+                assert!(drawn.iter().all(|pair| pair[0] == pair[1]));
+            } else {
+                assert!(together.abs() < 4.0 / count.sqrt(), "{spread:?}: {together}");
+            }
+        }
+    }
+    let within = source(Motion::Shear, Spread::Uniform { low: -1.0, high: 3.0 }, false);
+    let drawn = draws(&within, Motion::Shear);
+    assert!(drawn.iter().flatten().all(|v| (-1.0..=3.0).contains(v)));
+}
+
+/// One seed is one walk: later it has gone further the same way.
+#[test]
+fn a_drift_goes_on() {
+    let panels = panels();
+    let layers: Vec<&Physical> = panels.iter().collect();
+    let after = |hours| {
+        let spread = Spread::Drifting { std_per_sqrt_hour: 0.5, hours };
+        let chip = source(Motion::RotationDeg, spread, true).draw(&layers, 1, &Seed::new(3));
+        values(&chip.unwrap(), "fc1", Motion::RotationDeg)[0]
+    };
+    assert_eq!(after(0.0), 0.0);
+    assert!((after(4.0) - 2.0 * after(1.0)).abs() < 1e-15 && after(1.0) != 0.0);
+}
+
+/// Each mask of a diffractive network is a panel.
+#[test]
+fn masks_are_panels() {
+    let optics = place("optics", Diffractive::published().unwrap());
+    let drawn = |common| {
+        let model = source(Motion::RotationDeg, Spread::Normal { std: 1.0 }, common);
+        values(&model.draw(&[&optics], 1, &Seed::new(1)).unwrap(), "optics", Motion::RotationDeg)
+    };
+    let own = drawn(false);
+    assert!(own.len() == 2 && own[0] != own[1]);
+    assert_eq!(drawn(true).len(), 1);
+}
+
+/// Several motions together are those that each would be alone, whatever their order.
+#[test]
+fn motions_are_independent() {
+    let panels = panels();
+    let layers: Vec<&Physical> = panels.iter().collect();
+    let noise = |motion| {
+        let spread = Spread::Normal { std: 1.0 };
+        Noise { source: Source::Misalignment { motion, spread, common: false }, layers: None }
+    };
+    let of = |noise: Vec<Noise>| {
+        NoiseModel::new(noise).unwrap().draw(&layers, 1, &Seed::new(5)).unwrap()
+    };
+    let (turned, moved) = (noise(Motion::RotationDeg), noise(Motion::ShiftXPx));
+    let alone = values(&of(vec![turned.clone()]), "fc2", Motion::RotationDeg);
+    for both in [vec![turned.clone(), moved.clone()], vec![moved, turned]] {
+        let chip = of(both);
+        assert_eq!(values(&chip, "fc2", Motion::RotationDeg), alone);
+        assert_ne!(values(&chip, "fc2", Motion::ShiftXPx), alone);
+    }
+}
+
+#[test]
+fn what_is_out_of_range_or_has_no_panels_is_named() {
+    let error = |spread| {
+        let source = Source::Misalignment { motion: Motion::Shear, spread, common: false };
+        NoiseModel::all_layers(source).unwrap_err().to_string()
+    };
+    assert!(error(Spread::Fixed(f64::NAN)).contains("fixed misalignment is NaN"));
+    let low = error(Spread::Uniform { low: 2.0, high: 1.0 });
+    assert_eq!(low, "misalignment low is 2, allowed is at most misalignment high");
+    assert!(error(Spread::Normal { std: -1.0 }).contains("misalignment std is -1"));
+    let hours = Spread::Drifting { std_per_sqrt_hour: 1.0, hours: f64::INFINITY };
+    assert!(error(hours).contains("misalignment hours is inf"));
+    let rings = linear("fc1", 3, 2);
+    let model = source(Motion::RotationDeg, Spread::Fixed(1.0), false);
+    let error = model.draw(&[&rings], 1, &Seed::new(1)).unwrap_err().to_string();
+    let want =
+        "layer \"fc1\" has no port \"rotation_deg\", which misalignment rotation noise acts on";
+    assert_eq!(error, want);
+}
