@@ -1,0 +1,379 @@
+//! Training that climbs deviations: where it evaluates, by what slope, in what order.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::{Arc, Mutex};
+
+use pnn_core::device::PortShape;
+use pnn_core::loss::cross_entropy;
+use pnn_core::model::{Counters, InSilico, Lab, Mode, Model, Pass, Physical};
+use pnn_core::ops::{Sampling, linear};
+use pnn_core::optim::{Adam, Descent, Optimizer, Sam, SharpnessAware};
+use pnn_core::{
+    Bounds, Chip, Control, ControlSpec, Controls, DType, DeviationPort, Deviations, ParamSet,
+    PhysicalLayer, Result, Seed, Tensor, Var,
+};
+use pnn_train::{
+    Backprop, Batch, CROSS_ENTROPY, Climb, D2nn, DeviationAscent, DeviationAscentSettings, Form,
+    FreeSpaceMlp, Slope, StepContext, Strategy, Turn,
+};
+
+/// `y = w x (1 + gain) + tilt`, which notes the deviations that it is run with.
+struct Noted {
+    controls: [Control; 1],
+    ports: [DeviationPort; 2],
+    seen: Arc<Mutex<Vec<[f64; 2]>>>,
+}
+
+impl PhysicalLayer for Noted {
+    fn controls(&self) -> &ControlSpec {
+        &self.controls
+    }
+
+    fn ports(&self) -> &[DeviationPort] {
+        &self.ports
+    }
+
+    fn init(&self, seed: &Seed, dtype: DType) -> Result<Controls> {
+        let shape = &self.controls[0].shape;
+        Ok(Controls::one("weight", seed.tensor(rand_distr::StandardNormal, shape, dtype)?))
+    }
+
+    fn forward(&self, x: &Tensor, controls: &Controls, deviations: &Deviations) -> Result<Tensor> {
+        let value = |port: &str| deviations.get(port).map_or(0.0, |v| v.to_scalar().unwrap());
+        self.seen.lock().unwrap().push([value("gain"), value("tilt")]);
+        let mut y = linear(x, controls.get("weight")?)?;
+        if let Some(gain) = deviations.get("gain") {
+            y = (&y + (&y * gain)?)?;
+        }
+        match deviations.get("tilt") {
+            // Of the first class only.
+            Some(tilt) => {
+                let first = Tensor::from_vec(vec![1.0, 0.0, 0.0], [1, 3])?;
+                &y + (first * tilt)?
+            }
+            None => Ok(y),
+        }
+    }
+}
+
+struct Network {
+    layers: Vec<Physical>,
+    parameters: ParamSet,
+}
+
+impl Model for Network {
+    fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
+        self.layers[0].forward(x, pass)
+    }
+
+    fn parameters(&self) -> &ParamSet {
+        &self.parameters
+    }
+
+    fn buffers(&self) -> Vec<(String, Var)> {
+        Vec::new()
+    }
+
+    fn physical_layers(&self) -> Vec<&Physical> {
+        self.layers.iter().collect()
+    }
+}
+
+type Seen = Arc<Mutex<Vec<[f64; 2]>>>;
+
+fn network() -> (Network, Seen) {
+    let seen = Seen::default();
+    let port = |name| DeviationPort { name, unit: "1", shape: PortShape::Fixed(vec![]) };
+    let bounds = Bounds::UNBOUNDED;
+    let device = Noted {
+        controls: [Control { name: "weight", unit: "1", bounds, shape: vec![3, 4] }],
+        ports: [port("gain"), port("tilt")],
+        seen: Arc::clone(&seen),
+    };
+    let layer = Physical::new("fc", Arc::new(device), None, &Seed::new(1), DType::F64).unwrap();
+    let parameters = ParamSet::new(layer.parameters()).unwrap();
+    (Network { layers: vec![layer], parameters }, seen)
+}
+
+fn batch() -> Batch {
+    let images = Seed::new(2).tensor(rand_distr::StandardNormal, &[5, 4], DType::F64).unwrap();
+    Batch { images, labels: Tensor::from_vec(vec![0u32, 1, 2, 0, 1], 5).unwrap() }
+}
+
+fn climb(port: &str) -> Climb {
+    let (port, layers) = (port.to_owned(), vec!["fc".to_owned()]);
+    Climb { port, layers, probe: 0.5, both_signs: false, rate: 0.3, limits: None }
+}
+
+fn settings(climbs: Vec<Climb>) -> DeviationAscentSettings {
+    DeviationAscentSettings {
+        climbs,
+        turn: Turn::default(),
+        form: Form::default(),
+        slope: Slope::default(),
+    }
+}
+
+fn rule() -> Adam {
+    Adam::new(0.01).unwrap()
+}
+
+/// One step; what the layer saw, and what the weights are then.
+fn step(
+    settings: &DeviationAscentSettings,
+    optimizer: &mut dyn Optimizer,
+    (epoch, step): (usize, usize),
+) -> (Vec<[f64; 2]>, Vec<f64>) {
+    let (model, seen) = network();
+    let mut strategy = DeviationAscent::new(settings.clone(), &model).unwrap();
+    let counters = Counters::default();
+    let seed = Seed::new(7).index(epoch as u64).index(step as u64);
+    let mut cx = StepContext {
+        model: &model,
+        optimizer,
+        lab: &mut Lab::new(),
+        counters: &counters,
+        epoch,
+        step,
+        seed,
+        loss: CROSS_ENTROPY,
+    };
+    let report = strategy.step(&batch(), &mut cx).unwrap();
+    let calibrated = loss_at(&network().0, [0.0, 0.0]);
+    assert!((report.loss - calibrated).abs() < 1e-15, "{} {calibrated}", report.loss);
+    let passes = seen.lock().unwrap().clone();
+    assert_eq!(counters.read().forward as usize, passes.len());
+    (passes, weights(&model))
+}
+
+fn weights(model: &Network) -> Vec<f64> {
+    model.parameters.get("fc.weight").unwrap().var.value().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn chip([gain, tilt]: [f64; 2]) -> Chip {
+    let mut chip = Chip::ideal();
+    for (port, value) in [("gain", gain), ("tilt", tilt)] {
+        chip.layer_mut("fc").add(port, &Tensor::new(value).unwrap()).unwrap();
+    }
+    chip
+}
+
+fn loss_at(model: &Network, deviations: [f64; 2]) -> f64 {
+    let (chip, counters) = (chip(deviations), Counters::default());
+    let mut truth = InSilico(&chip);
+    let mut pass = Pass::new(Mode::Eval, &mut truth, &counters);
+    let batch = batch();
+    let logits = model.forward(&batch.images, &mut pass).unwrap();
+    cross_entropy(&logits, &batch.labels).unwrap().to_scalar().unwrap()
+}
+
+/// What a step of SAM ends at whose second pass is on a chip with these deviations.
+fn second_pass_at(deviations: [f64; 2], rho: f64) -> Vec<f64> {
+    let (model, _) = network();
+    let batch = batch();
+    let gradient = |deviations| {
+        let (chip, counters) = (chip(deviations), Counters::default());
+        let mut truth = InSilico(&chip);
+        let mut pass = Pass::new(Mode::Eval, &mut truth, &counters);
+        let logits = model.forward(&batch.images, &mut pass).unwrap();
+        let store = cross_entropy(&logits, &batch.labels).unwrap().backward().unwrap();
+        model.parameters.gradients(&store)
+    };
+    let before = model.parameters.snapshot().unwrap();
+    if rho > 0.0 {
+        let up = gradient([0.0, 0.0]);
+        let scale = rho / up.global_norm().unwrap();
+        let by = up.0.iter().map(|g| g.as_ref().map(|g| (g * scale).unwrap())).collect::<Vec<_>>();
+        model.parameters.shift(&by).unwrap();
+    }
+    let there = gradient(deviations);
+    model.parameters.restore(&before).unwrap();
+    let mut rule = rule();
+    pnn_core::optim::Rule::update(&mut rule, &model.parameters, &there).unwrap();
+    weights(&model)
+}
+
+fn close(got: &[f64], want: &[f64]) {
+    for (got, want) in got.iter().zip(want) {
+        assert!((got - want).abs() < 1e-12, "{got} {want}");
+    }
+}
+
+/// The loss at the calibrated setting, at the probe, and the gradient behind both: with and without an ascent
+/// of the weights, in either form, for each way to find the slope.
+#[test]
+fn a_step_descends_with_the_gradient_at_the_displaced_setting() {
+    let (model, _) = network();
+    let base = loss_at(&model, [0.0, 0.0]);
+    for form in [Form::Published, Form::Equation4] {
+        for slope in [Slope::OneSided, Slope::TwoSided, Slope::Analytic] {
+            for rho in [0.0, 0.2] {
+                let settings =
+                    DeviationAscentSettings { form, slope, ..settings(vec![climb("gain")]) };
+                let (passes, after) = match rho {
+                    0.0 => step(&settings, &mut Descent(rule()), (0, 0)),
+                    _ => {
+                        let sam = Sam::new(rho).unwrap();
+                        step(&settings, &mut SharpnessAware::new(rule(), sam), (0, 0))
+                    }
+                };
+                let (probe, end) = (passes[1][0], passes[passes.len() - 1][0]);
+                assert!(passes[0] == [0.0, 0.0] && 0.0 < probe && probe <= 0.5);
+                let want = match slope {
+                    Slope::OneSided => (loss_at(&model, [probe, 0.0]) - base) / probe,
+                    Slope::TwoSided => {
+                        assert_eq!(passes[2][0], -probe);
+                        let apart = loss_at(&model, [probe, 0.0]) - loss_at(&model, [-probe, 0.0]);
+                        apart / (2.0 * probe)
+                    }
+                    Slope::Analytic => {
+                        let (h, at) = (1e-5, |gain| loss_at(&model, [gain, 0.0]));
+                        (at(probe + h) - at(probe - h)) / (2.0 * h)
+                    }
+                };
+                let start = if form == Form::Published { probe } else { 0.0 };
+                let off = (end - (start + 0.3 * want)).abs();
+                assert!(off < if slope == Slope::Analytic { 1e-9 } else { 1e-12 }, "{off:e}");
+                assert_eq!(passes.len(), 2 + settings.extra_passes());
+                close(&after, &second_pass_at([end, 0.0], rho));
+            }
+        }
+    }
+}
+
+/// A sharpness-aware optimizer that does not ascend is a plain one.
+#[test]
+fn no_ascent_of_the_weights_is_none() {
+    let settings = settings(vec![climb("gain")]);
+    let plain = step(&settings, &mut Descent(rule()), (0, 0));
+    let mut flat = SharpnessAware::new(rule(), Sam::new(0.0).unwrap());
+    assert_eq!(step(&settings, &mut flat, (0, 0)), plain);
+}
+
+#[test]
+fn deviations_take_turns_or_go_together() {
+    let both = vec![climb("gain"), climb("tilt")];
+    let ends = |turn, at| {
+        let settings = DeviationAscentSettings { turn, ..settings(both.clone()) };
+        let (passes, after) = step(&settings, &mut Descent(rule()), at);
+        let end = passes[passes.len() - 1];
+        close(&after, &second_pass_at(end, 0.0));
+        (end.map(|v| v != 0.0), passes.len())
+    };
+    for (turn, at, want) in [
+        (Turn::EachStep, (0, 0), [true, false]),
+        (Turn::EachStep, (0, 1), [false, true]),
+        (Turn::EachStep, (1, 2), [true, false]),
+        (Turn::EachEpoch, (0, 5), [true, false]),
+        (Turn::EachEpoch, (3, 0), [false, true]),
+        (Turn::EachEpoch, (3, 4), [false, true]),
+    ] {
+        assert_eq!(ends(turn, at), (want, 3), "{turn:?} {at:?}");
+    }
+    assert_eq!(ends(Turn::Together, (0, 0)), ([true, true], 4));
+    // Each is probed alone.
+    let settings = DeviationAscentSettings { turn: Turn::Together, ..settings(both) };
+    let (passes, _) = step(&settings, &mut Descent(rule()), (0, 0));
+    assert!(passes[1][1] == 0.0 && passes[2][0] == 0.0 && passes[1][0] * passes[2][1] != 0.0);
+}
+
+#[test]
+fn probes_go_to_both_sides_and_ends_stay_within_limits() {
+    let both = Climb { both_signs: true, limits: Some([-0.1, 0.2]), ..climb("gain") };
+    let settings = settings(vec![both]);
+    let (mut negative, mut sizes) = (0, vec![]);
+    for number in 0..400 {
+        let (passes, _) = step(&settings, &mut Descent(rule()), (0, number));
+        let (probe, end) = (passes[1][0], passes[2][0]);
+        negative += usize::from(probe < 0.0);
+        sizes.push(probe.abs());
+        assert!((-0.1..=0.2).contains(&end), "{end}");
+    }
+    // 200 with a standard deviation of 10; the mean of U(0, 0.5) with one of 0.5 / sqrt(12 . 400) = 0.0072.
+    assert!((160..=240).contains(&negative), "{negative}");
+    let mean = sizes.iter().sum::<f64>() / 400.0;
+    assert!((mean - 0.25).abs() < 0.029 && sizes.iter().all(|d| *d > 0.0 && *d <= 0.5), "{mean}");
+}
+
+/// Nearest neighbours have no slope, bilinear sampling has; both networks of the paper can be climbed.
+#[test]
+fn the_networks_of_the_paper_can_be_climbed() {
+    let seed = Seed::new(3);
+    let images = seed.tensor(rand_distr::StandardUniform, &[4, 1, 28, 28], DType::F32).unwrap();
+    let batch = Batch { images, labels: Tensor::from_vec(vec![0u32, 1, 2, 3], 4).unwrap() };
+    let run = |sampling, slope, free: bool| {
+        let (model, layer): (Box<dyn Model>, _) = if free {
+            (Box::new(FreeSpaceMlp::new(sampling, &seed, DType::F32).unwrap()), "fc1")
+        } else {
+            (Box::new(D2nn::new(sampling, &seed, DType::F32).unwrap()), D2nn::OPTICS)
+        };
+        let climb = Climb { layers: vec![layer.into()], ..climb("rotation_deg") };
+        let settings = DeviationAscentSettings { slope, ..settings(vec![climb]) };
+        let mut strategy = DeviationAscent::new(settings, model.as_ref()).unwrap();
+        let before = model.parameters().named();
+        let mut cx = StepContext {
+            model: model.as_ref(),
+            optimizer: &mut SharpnessAware::new(rule(), Sam::new(0.1).unwrap()),
+            lab: &mut Lab::new(),
+            counters: &Counters::default(),
+            epoch: 0,
+            step: 0,
+            seed: seed.child("step"),
+            loss: if free { CROSS_ENTROPY } else { D2nn::LOSS },
+        };
+        strategy.step(&batch, &mut cx).map(|report| {
+            assert!(report.loss.is_finite());
+            let after = model.parameters().named();
+            let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            assert!(after.iter().all(|(name, t)| values(t) != values(&before[name])));
+        })
+    };
+    for free in [true, false] {
+        run(Sampling::Nearest, Slope::OneSided, free).unwrap();
+        run(Sampling::Bilinear, Slope::Analytic, free).unwrap();
+        let error = run(Sampling::Nearest, Slope::Analytic, free).unwrap_err().to_string();
+        assert!(error.contains("a gradient in rotation_deg: sample bilinearly"), "{error}");
+    }
+}
+
+#[test]
+fn what_cannot_be_climbed_is_named() {
+    let (model, _) = network();
+    let error = |climb: Climb| {
+        DeviationAscent::new(settings(vec![climb]), &model).err().unwrap().to_string()
+    };
+    let wrong = error(Climb { port: "twist".into(), ..climb("gain") });
+    assert_eq!(wrong, "no deviation port named \"twist\"; there is gain, tilt");
+    let wrong = error(Climb { layers: vec!["fc9".into()], ..climb("gain") });
+    assert_eq!(wrong, "no physical layer named \"fc9\"; there is fc");
+    let wrong = error(Climb { layers: vec![], ..climb("gain") });
+    assert_eq!(wrong, "number of layers of a climb is 0, allowed is [1, infinity)");
+    let wrong = error(Climb { probe: 0.0, ..climb("gain") });
+    assert_eq!(wrong, "probe of a climb is 0, allowed is (0, infinity)");
+    let wrong = error(Climb { rate: f64::NAN, ..climb("gain") });
+    assert_eq!(wrong, "rate of a climb is NaN, allowed is [0, infinity)");
+    let wrong = error(Climb { limits: Some([1.0, -1.0]), ..climb("gain") });
+    assert_eq!(wrong, "lower limit of a climb is 1, allowed is at most the upper limit");
+    let nothing = DeviationAscent::new(settings(vec![]), &model).err().unwrap().to_string();
+    assert_eq!(nothing, "number of climbs of deviation_ascent is 0, allowed is [1, infinity)");
+}
+
+/// Without a slope and with a probe that is next to nothing it is backpropagation.
+#[test]
+fn a_vanishing_climb_is_backpropagation() {
+    let small = Climb { probe: 1e-300, rate: 0.0, ..climb("gain") };
+    let (_, after) = step(&settings(vec![small]), &mut Descent(rule()), (0, 0));
+    let (model, _) = network();
+    let mut cx = StepContext {
+        model: &model,
+        optimizer: &mut Descent(rule()),
+        lab: &mut Lab::new(),
+        counters: &Counters::default(),
+        epoch: 0,
+        step: 0,
+        seed: Seed::new(1),
+        loss: CROSS_ENTROPY,
+    };
+    Backprop.step(&batch(), &mut cx).unwrap();
+    assert_eq!(after, weights(&model));
+}
