@@ -30,7 +30,7 @@ import time
 try:
     import torch
     from meshes import Passes
-    from models import BOUNDS, LeNet5, MrrBank, build, lorentzian
+    from models import LeNet5, build, lorentzian
     from tensors import load, part, save
 except ImportError as error:
     print(json.dumps({"error": str(error)}), flush=True)
@@ -51,7 +51,7 @@ class Training:
         recipe = workload["recipe"]
         self.recipe = recipe
         self.batch_size = recipe["batch_size"]
-        self.model = build(workload["network"], recipe["train"].removesuffix("s"))
+        self.model = build(workload["network"], recipe)
         self.images, self.labels = tensors["images"], tensors["labels"]
         if variant.endswith("channels_last"):
             self.model = self.model.to(memory_format=torch.channels_last)
@@ -59,9 +59,9 @@ class Training:
         self.initial = part(tensors, "initial/")
         self.params = list(self.model.parameters())
         self.norms = [m for m in self.model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
-        banks = [m for m in self.model.modules() if isinstance(m, MrrBank)]
-        self.controls = [getattr(bank, bank.control) for bank in banks]
-        self.bounds = BOUNDS[banks[0].control] if banks else None
+        bounded = getattr(self.model, "bounded", lambda: ([], None))
+        self.controls, self.bounds = bounded()
+        self.shares = workload["network"] == "d2nn"
         self.objective = self.loss
         if variant.startswith("compile"):
             self.objective = torch.compile(self.loss, dynamic=False)
@@ -76,7 +76,10 @@ class Training:
         return self.images[: self.batch_size], self.labels[: self.batch_size]
 
     def loss(self, images, labels):
-        return F.cross_entropy(self.model(images), labels)
+        outputs = self.model(images)
+        if self.shares:
+            return F.mse_loss(outputs, 0.1 * F.one_hot(labels, 10), reduction="sum")
+        return F.cross_entropy(outputs, labels)
 
     def reset(self):
         """Back to the initial parameters and running statistics, with a fresh optimizer."""

@@ -12,7 +12,7 @@ use pnn_core::layers::{
     BatchNorm, ComplexConv2d, ComplexConvSizes, ComplexConvTranspose2d, Learning, Paths,
 };
 use pnn_core::ops::{
-    self, ChannelStatistics, ConvGeometry, Sampling, Tail, TransferFunction, Wiring,
+    self, ChannelStatistics, ConvGeometry, Packing, Sampling, Tail, TransferFunction, Wiring,
 };
 use pnn_core::{DType, Mode, Result, Tensor, Var, loss};
 
@@ -205,6 +205,16 @@ fn pictures_that_are_moved() {
             let bilinear = *mode == "bilinear";
             let sampling = if bilinear { Sampling::Bilinear } else { Sampling::Nearest };
             let f = |t: &[Tensor]| ops::resample(&t[0], &linear, &shift, sampling);
+            // Where every pixel shows a value of its own, and it is read there.
+            let x = get("x", dtype);
+            let &[.., height, width] = x.dims() else { panic!("{name}: no pictures") };
+            let all = 0..x.elem_count() as u32;
+            let shown = all.clone().map(Some).collect();
+            let plane = [x.elem_count() / (height * width), height, width];
+            let packing = Packing::new(plane, shown, &all.collect::<Vec<_>>()).unwrap();
+            let packing = Arc::new(packing);
+            let packed = ops::resample_packed(&x, &packing, &linear, &shift, sampling).unwrap();
+            assert_same_bits(name, &packed, &f(&[x]).unwrap());
             let (y, mut d) = backward(&[&get("x", dtype)], &get("g", dtype), f);
             let mut parts = vec!["dx"];
             // On pixels themselves PyTorch's derivative in the motion is one of several.
@@ -762,7 +772,7 @@ const COVERED: [(&str, &[&str]); 12] = [
     ("cascade", &["cascade"]),
     ("detect", &["power", "normalised_power"]),
     ("fourier", &["fft2", "ifft2", "transfer", "phase_shift", "complex_product"]),
-    ("motion", &["resample"]),
+    ("motion", &["resample", "resample_packed"]),
     ("pool", &["max_pool2d"]),
     ("conv", &["conv2d"]),
     ("complex", &["complex_batch_norm"]),
@@ -783,8 +793,8 @@ const COVERED: [(&str, &[&str]); 12] = [
 /// Batch norms have two files, one for the layer and one for what is fused with it.
 const NORMS: [&str; 3] = ["batch_norm", "batch_norm_with", "batch_norm_fused"];
 
-/// Operators without numbers of their own: any function, one that hands a gradient on, and a copy.
-const WITHOUT: [&str; 3] = ["map", "straight_through", "take"];
+/// Operators without numbers of their own: any function, one that hands a gradient on, and copies.
+const WITHOUT: [&str; 4] = ["map", "straight_through", "take", "show"];
 
 /// The public functions in a source file that give a tensor, the operators it implements, and
 /// those that its macros name (`name => Kind;`).

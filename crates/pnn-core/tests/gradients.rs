@@ -8,8 +8,8 @@ use std::sync::Arc;
 use common::{assert_close, normal, tensor, uniform, values};
 use num_complex::Complex;
 use pnn_core::layers::{BatchNorm, ComplexBatchNorm, Learning};
-use pnn_core::ops::{self, ConvGeometry, Sampling, TransferFunction, Wiring};
-use pnn_core::testing::{GradientCheck, GradientError, check_gradients};
+use pnn_core::ops::{self, ConvGeometry, Packing, Sampling, TransferFunction, Wiring};
+use pnn_core::testing::{GradientCheck, GradientError, check_gradients, check_same_bits};
 use pnn_core::{DType, Mode, Result, Tensor, loss};
 
 #[track_caller]
@@ -159,6 +159,54 @@ fn pictures_that_are_moved() {
         let still = [&inputs[1], &inputs[2]].map(|t| t.clone());
         check(&still, |t| ops::resample(&inputs[0], &t[0], &t[1], Sampling::Bilinear));
     }
+}
+
+/// Values in two pictures of 4 x 5: some twice, some nowhere, some read where another one stands.
+#[test]
+fn values_in_pictures_that_are_moved() {
+    let mut shown = vec![None; 40];
+    for (pixel, value) in
+        [(0, 3), (1, 3), (6, 0), (7, 1), (8, 2), (12, 4), (27, 5), (28, 6), (32, 7)]
+    {
+        shown[pixel] = Some(value);
+    }
+    let read = [6, 7, 7, 1, 12, 26, 28, 33];
+    let shown: Arc<[Option<u32>]> = shown.into();
+    let packing = Arc::new(Packing::new([2, 4, 5], Arc::clone(&shown), &read).unwrap());
+    let unpacking: Arc<[Option<u32>]> = read.iter().map(|pixel| Some(*pixel)).collect();
+    let linear = tensor(&[0.9, 0.25, -0.3, 1.1]).reshape([2, 2]).unwrap();
+    let inputs = [f64s(1, &[2, 4]), linear, tensor(&[0.3, -0.4])];
+    for sampling in [Sampling::Nearest, Sampling::Bilinear] {
+        let slow = |t: &[Tensor]| {
+            let pictures = ops::take(&t[0], &shown, [2, 4, 5])?;
+            ops::take(&ops::resample(&pictures, &t[1], &t[2], sampling)?, &unpacking, [2, 4])
+        };
+        let fast = |t: &[Tensor]| ops::resample_packed(&t[0], &packing, &t[1], &t[2], sampling);
+        check_same_bits(&fast(&inputs).unwrap(), &slow(&inputs).unwrap()).unwrap();
+        assert!(values(&fast(&inputs).unwrap()).iter().any(|v| *v != 0.0));
+        let differentiated = if sampling == Sampling::Bilinear { 3 } else { 1 };
+        check(&inputs[..differentiated], |t| {
+            fast(&[
+                t[0].clone(),
+                t.get(1).unwrap_or(&inputs[1]).clone(),
+                t.get(2).unwrap_or(&inputs[2]).clone(),
+            ])
+        });
+    }
+    check_same_bits(
+        &packing.show(&inputs[0]).unwrap(),
+        &ops::take(&inputs[0], &shown, [2, 4, 5]).unwrap(),
+    )
+    .unwrap();
+    let error = |shown: &Arc<[Option<u32>]>, read: &[u32]| {
+        Packing::new([2, 4, 5], Arc::clone(shown), read).unwrap_err().to_string()
+    };
+    assert!(error(&shown, &[6; 5]).contains("value that a pixel shows is 5"));
+    assert!(error(&shown, &[40; 8]).contains("pixel of a value is 40"));
+    assert!(error(&[None; 3].into(), &read).contains("number of pixels of a packing is 3"));
+    let few =
+        ops::resample_packed(&f64s(1, &[7]), &packing, &inputs[1], &inputs[2], Sampling::Nearest);
+    assert!(few.unwrap_err().to_string().contains("8 values, those of the packing"));
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! The incoherent matrix multiplier in free space: a display (OLED) shows the inputs, a modulator (SLM) the
 //! weights, a lens sums what passes.
 
+use std::sync::Arc;
+
 use pnn_core::device::{Drive, Passivity, PortShape};
 use pnn_core::layers::uniform_fan_in;
-use pnn_core::ops::{Places, Sampling, linear, resample, take};
+use pnn_core::ops::{Packing, Sampling, linear, resample, resample_packed};
 use pnn_core::{
     Bounds, Control, ControlSpec, Controls, DType, DeviationPort, Deviations, PhysicalLayer, Seed,
     Tensor,
@@ -57,14 +59,9 @@ impl Default for Tiling {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Multiplier {
-    filter: (usize, usize),
-    outputs: usize,
-    tiling: Tiling,
     sampling: Sampling,
-    /// Where each pixel of the pictures has its weight from.
-    packing: Places,
-    /// Where each weight stands in the pictures.
-    unpacking: Places,
+    /// Where weights stand in the pictures.
+    packing: Arc<Packing>,
     controls: [Control; 1],
     ports: Vec<DeviationPort>,
 }
@@ -104,18 +101,12 @@ impl Multiplier {
         let mut ports = ports(&[]);
         ports.push(port(WEIGHT_ERROR, PortShape::Fixed(shape.clone())));
         ports.push(port(READOUT_ERROR, PortShape::Output(vec![outputs])));
-        let mut layer = Self {
-            filter,
-            outputs,
-            tiling,
+        Ok(Self {
+            packing: Arc::new(packing(filter, outputs, tiling)?),
             sampling: Sampling::Nearest,
-            packing: [].into(),
-            unpacking: [].into(),
             controls: [Control { name: "weight", unit: "1", bounds, shape }],
             ports,
-        };
-        (layer.packing, layer.unpacking) = layer.places();
-        Ok(layer)
+        })
     }
 
     /// What a place between pixels of the modulator shows. Nearest neighbours are the published model and have no
@@ -128,8 +119,7 @@ impl Multiplier {
     /// Number of pictures, and their height and width in pixels of the modulator.
     #[must_use]
     pub fn picture_shape(&self) -> [usize; 3] {
-        let Tiling { rows, columns, height, width, repeat } = self.tiling;
-        [self.outputs.div_ceil(rows * columns), rows * height, columns * width * repeat]
+        self.packing.pictures()
     }
 
     /// The pictures of signed weights as the modulator shows them, misaligned as it is.
@@ -141,7 +131,7 @@ impl Multiplier {
     /// If controls or deviations do not fit.
     pub fn pictures(&self, controls: &Controls, deviations: &Deviations) -> Result<Tensor> {
         let weights = self.set(controls, deviations)?;
-        let pictures = take(&weights, &self.packing, self.picture_shape())?;
+        let pictures = self.packing.show(&weights)?;
         Ok(match motion(deviations, 0)? {
             Some((linear, shift)) => resample(&pictures, &linear, &shift, self.sampling)?,
             None => pictures,
@@ -157,35 +147,35 @@ impl Multiplier {
     /// The weights that the inputs meet.
     fn met(&self, controls: &Controls, deviations: &Deviations) -> pnn_core::Result<Tensor> {
         let weights = self.set(controls, deviations)?;
-        let Some((linear, shift)) = motion(deviations, 0)? else {
-            return Ok(weights);
-        };
-        let pictures = take(&weights, &self.packing, self.picture_shape())?;
-        let seen = resample(&pictures, &linear, &shift, self.sampling)?;
-        take(&seen, &self.unpacking, weights.shape().clone())
-    }
-
-    /// Packing and unpacking.
-    fn places(&self) -> (Places, Places) {
-        let Tiling { rows, columns, height, width, repeat } = self.tiling;
-        let (filter_height, filter_width) = self.filter;
-        let [pictures, picture_height, picture_width] = self.picture_shape();
-        let mut packing = vec![None; pictures * picture_height * picture_width];
-        let mut unpacking = vec![None; self.outputs * filter_height * filter_width];
-        let corner = ((height - filter_height) / 2, (width - filter_width) / 2);
-        for (number, place) in unpacking.iter_mut().enumerate() {
-            let (filter, pixel) =
-                (number / (filter_height * filter_width), number % (filter_height * filter_width));
-            let (picture, tile) = (filter / (rows * columns), filter % (rows * columns));
-            let row = tile / columns * height + corner.0 + pixel / filter_width;
-            let column = tile % columns * width + corner.1 + pixel % filter_width;
-            let at = (picture * picture_height + row) * picture_width + column * repeat;
-            packing[at..at + repeat].fill(Some(number as u32));
-            // Of repeated columns the first is read.
-            *place = Some(at as u32);
+        match motion(deviations, 0)? {
+            Some((linear, shift)) => {
+                resample_packed(&weights, &self.packing, &linear, &shift, self.sampling)
+            }
+            None => Ok(weights),
         }
-        (packing.into(), unpacking.into())
     }
+}
+
+/// Filters in their tiles.
+fn packing(filter: (usize, usize), outputs: usize, tiling: Tiling) -> pnn_core::Result<Packing> {
+    let Tiling { rows, columns, height, width, repeat } = tiling;
+    let [count, high, wide] =
+        [outputs.div_ceil(rows * columns), rows * height, columns * width * repeat];
+    let mut shown = vec![None; count * high * wide];
+    let mut read = vec![0; outputs * filter.0 * filter.1];
+    let corner = ((height - filter.0) / 2, (width - filter.1) / 2);
+    for (number, place) in read.iter_mut().enumerate() {
+        let (filter_number, pixel) =
+            (number / (filter.0 * filter.1), number % (filter.0 * filter.1));
+        let (picture, tile) = (filter_number / (rows * columns), filter_number % (rows * columns));
+        let row = tile / columns * height + corner.0 + pixel / filter.1;
+        let column = tile % columns * width + corner.1 + pixel % filter.1;
+        let at = (picture * high + row) * wide + column * repeat;
+        shown[at..at + repeat].fill(Some(number as u32));
+        // Of repeated columns the first is read.
+        *place = at as u32;
+    }
+    Packing::new([count, high, wide], shown.into(), &read)
 }
 
 impl PhysicalLayer for Multiplier {

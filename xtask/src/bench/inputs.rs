@@ -24,7 +24,9 @@ pub(super) struct Inputs {
 pub(super) fn prepare(workload: &Workload, data: Option<&PathBuf>) -> Result<Inputs> {
     let batch = workload.recipe.batch_size;
     let (images, train) = match (workload.task, workload.network, data) {
-        (Task::Step, Network::Lenet5, _) => (digits(batch)?, digits(0)?),
+        (Task::Step, Network::Lenet5 | Network::FreeSpace | Network::D2nn, _) => {
+            (digits(batch)?, digits(0)?)
+        }
         (Task::Step, Network::Resnet18 { .. }, _) => (noise(batch)?, digits(0)?),
         // Their light is no image.
         (Task::Step, Network::Mesh { .. }, _) => (digits(0)?, digits(0)?),

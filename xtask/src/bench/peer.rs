@@ -17,6 +17,8 @@ pub(super) fn variants(network: Network) -> &'static [&'static str] {
         Network::Lenet5 | Network::Resnet18 { .. } => {
             &["eager", "channels_last", "compile", "compile_channels_last"]
         }
+        // Their tensors have no channels.
+        Network::FreeSpace | Network::D2nn => &["eager", "compile"],
         Network::Mesh { peer: MeshPeer::Neurophox, .. } => &["neurophox"],
         Network::Mesh { peer: MeshPeer::Columns, .. } => &["eager", "compile"],
         Network::Mesh { peer: MeshPeer::Materialised, .. } => {

@@ -2,6 +2,7 @@
 
 use pnn_core::ops::Sampling;
 use pnn_core::optim::Schedule;
+use pnn_noise::{Motion, Noise, NoiseModel, Source, Spread};
 use pnn_train::{RawRecipe, RuleRecipe, SharpnessRecipe, StrategyRecipe, Trained};
 use serde::Serialize;
 
@@ -49,6 +50,10 @@ pub(super) enum Network {
         /// Channels of the first stage.
         width: usize,
     },
+    /// The multiplier in free space, 784-144-10.
+    FreeSpace,
+    /// The nonlinear diffractive network, 128 x 128.
+    D2nn,
     /// A rectangular mesh of interferometers.
     Mesh {
         /// Number of ports.
@@ -76,10 +81,13 @@ impl Network {
     /// norm. A rectifier whose input is rounding away from zero passes a gradient on one side only.
     /// Against f64, PyTorch's own gradients of this `ResNet-18` (width 16) are off by 1.4e-3, and in
     /// channels-last order, whose batch-norm sums without pairing, by 1.6e-2. Golden vectors hold
-    /// both networks to f64 precision.
+    /// both networks to f64 precision. A saturable absorber passes `sqrt(I - t)` of the light, whose
+    /// slope has no limit where it begins: of the diffractive network's gradients in f32 PyTorch's own are up
+    /// to 2e-1 off those in f64, pixels at that edge all of it.
     pub(super) fn gradient_tolerance(self) -> f64 {
         match self {
-            Self::Lenet5 | Self::Mesh { .. } => 1e-3,
+            Self::Lenet5 | Self::Mesh { .. } | Self::FreeSpace => 1e-3,
+            Self::D2nn => 2e-1,
             Self::Resnet18 { .. } => 5e-2,
         }
     }
@@ -144,6 +152,33 @@ impl Workload {
         workload
     }
 
+    /// Steps of the multiplier whose first modulator is turned by a degree.
+    fn free_space(id: &'static str, batch_size: usize, iterations: usize) -> Self {
+        let what =
+            "free-space multiplier, first modulator turned by 1 deg, step with Adam, batch 64";
+        let mut workload = Self::lenet5(id, what, batch_size, iterations);
+        let source = Source::Misalignment {
+            motion: Motion::RotationDeg,
+            spread: Spread::Fixed(1.0),
+            common: false,
+        };
+        workload.network = Network::FreeSpace;
+        workload.recipe.train = Trained::Modulators;
+        let layers = Some(vec!["fc1".to_owned()]);
+        let noise = NoiseModel::new(vec![Noise { source, layers }]).unwrap_or_default();
+        workload.recipe.strategy = StrategyRecipe::Nat { noise };
+        workload
+    }
+
+    /// Steps of the nonlinear diffractive network.
+    fn d2nn(id: &'static str, batch_size: usize, iterations: usize) -> Self {
+        let what = "nonlinear diffractive network of 128 x 128, step with Adam, batch 200";
+        let mut workload = Self::lenet5(id, what, batch_size, iterations);
+        workload.network = Network::D2nn;
+        workload.recipe.train = Trained::Masks;
+        workload
+    }
+
     fn weights(mut self) -> Self {
         (self.recipe.train, self.recipe.optimizer) = (Trained::Weights, SGD);
         self
@@ -187,6 +222,8 @@ pub(super) fn all() -> Vec<Workload> {
     let columns = "mesh of 64 ports, passes, batch 600, the peer column by column at its best";
     let materialised = "mesh of 64 ports, passes, batch 6000, the peer by its matrix";
     vec![
+        Workload::d2nn("d2nn-b200", 200, 4).target(0.8, 0.5),
+        Workload::free_space("freespace-b64", 64, 100).target(0.8, 0.5),
         Workload::lenet5("lenet5-mrr-b64", bp, 64, 200).target(0.8, 0.5),
         Workload::lenet5("lenet5-mrr-b64-weights", weights, 64, 200).weights(),
         Workload::lenet5("lenet5-mrr-b64-sat", sat, 64, 100).sharpness_aware(),

@@ -38,12 +38,6 @@ pub fn resample(x: &Tensor, linear: &Tensor, shift: &Tensor, sampling: Sampling)
     let &[.., height, width] = x.dims() else {
         return Err(Error::shape("pictures to be moved", x, "(..., height, width)"));
     };
-    if linear.dims() != [2, 2] {
-        return Err(Error::shape("linear part of a motion", linear, "(2, 2)"));
-    }
-    if shift.dims() != [2] {
-        return Err(Error::shape("shift of a motion", shift, "(2)"));
-    }
     let motion = Motion::of(linear, shift, height, width)?;
     let pixels = height * width;
     if x.elem_count() == 0 {
@@ -80,12 +74,11 @@ pub fn resample(x: &Tensor, linear: &Tensor, shift: &Tensor, sampling: Sampling)
         if sampling == Sampling::Nearest || !(linear.is_tracked() || shift.is_tracked()) {
             return Ok(vec![dx.transpose()?, None, None]);
         }
-        let [dl, ds] = dispatch!(gradient.dtype(), T => {
-            motion.gradient(x.elements::<T>()?, gradient.elements::<T>()?)
+        let towards = dispatch!(gradient.dtype(), T => {
+            Ok(motion.towards(x.elements::<T>()?, gradient.elements::<T>()?))
         })?;
-        let [dl, ds] = [(dl, linear), (ds, shift)]
-            .map(|(d, like)| Tensor::from_vec(d, like.shape())?.to_dtype(like.dtype()));
-        Ok(vec![dx.transpose()?, Some(dl?), Some(ds?)])
+        let [dl, ds] = motion_gradients(&motion, towards.into_iter().enumerate(), linear, shift)?;
+        Ok(vec![dx.transpose()?, Some(dl), Some(ds)])
     }))
 }
 
@@ -109,8 +102,9 @@ impl Taps {
     }
 }
 
+/// How pictures move.
 #[derive(Clone, Copy)]
-struct Motion {
+pub(super) struct Motion {
     linear: [f64; 4],
     shift: [f64; 2],
     height: usize,
@@ -118,7 +112,13 @@ struct Motion {
 }
 
 impl Motion {
-    fn of(linear: &Tensor, shift: &Tensor, height: usize, width: usize) -> Result<Self> {
+    pub(super) fn of(linear: &Tensor, shift: &Tensor, height: usize, width: usize) -> Result<Self> {
+        if linear.dims() != [2, 2] {
+            return Err(Error::shape("linear part of a motion", linear, "(2, 2)"));
+        }
+        if shift.dims() != [2] {
+            return Err(Error::shape("shift of a motion", shift, "(2)"));
+        }
         let read = |t: &Tensor| t.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
         let (linear_part, shift_part) = (read(linear)?, read(shift)?);
         if let Some(value) = linear_part.iter().chain(&shift_part).find(|v| !v.is_finite()) {
@@ -154,25 +154,43 @@ impl Motion {
     fn taps(&self, sampling: Sampling) -> Taps {
         let (mut taps, mut ends) = (Vec::new(), Vec::with_capacity(self.height * self.width));
         for at in 0..self.height * self.width {
-            let (_, (x, y)) = self.place(at % self.width, at / self.width);
-            match sampling {
-                Sampling::Nearest => {
-                    // In single precision, as in the published code: rounding decides on ties.
-                    let near = |v: f64| f64::from((v as f32).round_ties_even());
-                    let pixel = self.pixel(near(x), near(y));
-                    taps.extend(pixel.map(|pixel| Tap { pixel, weight: 1.0 }));
-                }
-                Sampling::Bilinear => {
-                    let corners = self.corners(x, y).into_iter().filter(|c| c.weight != 0.0);
-                    taps.extend(corners.filter_map(|corner| {
-                        let pixel = self.pixel(corner.x, corner.y)?;
-                        Some(Tap { pixel, weight: corner.weight })
-                    }));
-                }
-            }
+            self.for_each_tap(at, sampling, |pixel, weight| taps.push(Tap { pixel, weight }));
             ends.push(taps.len());
         }
         Taps { taps, ends }
+    }
+
+    /// Calls `f(pixel, weight)` for the pixels of the old picture that have a part in pixel `at` of the new.
+    pub(super) fn for_each_tap(
+        &self,
+        at: usize,
+        sampling: Sampling,
+        mut f: impl FnMut(usize, f64),
+    ) {
+        let (_, (x, y)) = self.place(at % self.width, at / self.width);
+        match sampling {
+            Sampling::Nearest => {
+                // In single precision, as in the published code: rounding decides on ties.
+                let near = |v: f64| f64::from((v as f32).round_ties_even());
+                if let Some(pixel) = self.pixel(near(x), near(y)) {
+                    f(pixel, 1.0);
+                }
+            }
+            Sampling::Bilinear => {
+                for corner in self.corners(x, y).into_iter().filter(|c| c.weight != 0.0) {
+                    if let Some(pixel) = self.pixel(corner.x, corner.y) {
+                        f(pixel, corner.weight);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The four pixels of the old picture around pixel `at` of the new, where there is one, and how the
+    /// weight of each changes with the place.
+    pub(super) fn slopes(&self, at: usize) -> [(Option<usize>, (f64, f64)); 4] {
+        let (_, (x, y)) = self.place(at % self.width, at / self.width);
+        self.corners(x, y).map(|c| (self.pixel(c.x, c.y), c.slope))
     }
 
     /// The four pixels around a place.
@@ -192,15 +210,13 @@ impl Motion {
         })
     }
 
-    /// The gradient in the motion, of bilinear sampling: linear part and shift. Summed picture by picture, in order.
-    fn gradient<T: Real>(&self, x: &[T], g: &[T]) -> Result<[Vec<f64>; 2]> {
+    /// What a displacement of each place would change, summed over pictures in order.
+    fn towards<T: Real>(&self, x: &[T], g: &[T]) -> Vec<(f64, f64)> {
         let pixels = self.height * self.width;
-        // What a displacement of each place would change, summed over pictures.
-        let towards: Vec<(f64, f64)> = (0..pixels)
+        (0..pixels)
             .into_par_iter()
             .map(|at| {
-                let (_, (px, py)) = self.place(at % self.width, at / self.width);
-                let corners = self.corners(px, py).map(|c| (self.pixel(c.x, c.y), c.slope));
+                let corners = self.slopes(at);
                 let mut sum = (0.0, 0.0);
                 for (x, g) in x.chunks_exact(pixels).zip(g.chunks_exact(pixels)) {
                     for (pixel, slope) in &corners {
@@ -210,19 +226,32 @@ impl Motion {
                 }
                 sum
             })
-            .collect();
-        let (mut linear, mut shift) = (vec![0.0; 4], vec![0.0; 2]);
-        let [a, b, c, d] = self.linear;
-        for (at, (tx, ty)) in towards.into_iter().enumerate() {
-            let ((dx, dy), _) = self.place(at % self.width, at / self.width);
-            for (sum, part) in linear.iter_mut().zip([tx * dx, tx * dy, ty * dx, ty * dy]) {
-                *sum += part;
-            }
-            shift[0] -= a * tx + c * ty;
-            shift[1] -= b * tx + d * ty;
-        }
-        Ok([linear, shift])
+            .collect()
     }
+}
+
+/// The gradients in the linear part and the shift of a motion, of bilinear sampling: from what a displacement
+/// of each pixel of the new picture would change.
+pub(super) fn motion_gradients(
+    motion: &Motion,
+    towards: impl Iterator<Item = (usize, (f64, f64))>,
+    linear: &Tensor,
+    shift: &Tensor,
+) -> Result<[Tensor; 2]> {
+    let (mut of_linear, mut of_shift) = (vec![0.0; 4], vec![0.0; 2]);
+    let [a, b, c, d] = motion.linear;
+    for (at, (tx, ty)) in towards {
+        let ((dx, dy), _) = motion.place(at % motion.width, at / motion.width);
+        for (sum, part) in of_linear.iter_mut().zip([tx * dx, tx * dy, ty * dx, ty * dy]) {
+            *sum += part;
+        }
+        of_shift[0] -= a * tx + c * ty;
+        of_shift[1] -= b * tx + d * ty;
+    }
+    Ok([
+        Tensor::from_vec(of_linear, linear.shape())?.to_dtype(linear.dtype())?,
+        Tensor::from_vec(of_shift, shift.shape())?.to_dtype(shift.dtype())?,
+    ])
 }
 
 /// A pixel near a place, its weight and the change of that with the place.

@@ -9,10 +9,8 @@ use pnn_core::layers::{Digital, Product};
 use pnn_core::model::{Counters, Lab, Model, load_model_state, model_state};
 use pnn_core::optim::{Evaluation, Objective, Optimizer, Point, Rule};
 use pnn_core::params::{Gradients, ParamSet};
-use pnn_core::{DType, PhysicalLayer, Seed, Tensor};
-use pnn_train::{
-    Backprop, Batch, CROSS_ENTROPY, FcActivation, LeNet5, Recipe, ResNet18, StepContext, Strategy,
-};
+use pnn_core::{Chip, DType, PhysicalLayer, Seed, Tensor};
+use pnn_train::{Batch, FcActivation, LeNet5, Recipe, ResNet18, StepContext, Strategy};
 
 use super::Side;
 use crate::bench::agree::Numbers;
@@ -30,6 +28,7 @@ pub(super) struct Steps {
     pub(super) model: Box<dyn Model>,
     initial: BTreeMap<String, Tensor>,
     recipe: Recipe,
+    strategy: Box<dyn Strategy>,
     batch: Batch,
 }
 
@@ -45,13 +44,15 @@ impl Steps {
             Network::Mesh { .. } => {
                 return Err(Error::Usage(format!("{}: a mesh has no layers", workload.id)));
             }
+            Network::FreeSpace | Network::D2nn => recipe.model(&seed, dtype)?,
             Network::Resnet18 { width } => {
                 Box::new(ResNet18::new(&electronic, width, inputs.images.classes(), &seed, dtype)?)
             }
         };
         let (images, labels) = inputs.tensors(recipe.batch_size)?;
+        let (strategy, _) = recipe.strategy(model.as_ref(), &Chip::ideal(), &seed)?;
         let initial = model_state(model.as_ref());
-        Ok(Self { model, initial, recipe, batch: Batch { images, labels } })
+        Ok(Self { model, initial, recipe, strategy, batch: Batch { images, labels } })
     }
 
     /// Back to the initial state, with a fresh optimizer.
@@ -61,7 +62,7 @@ impl Steps {
     }
 
     /// One training step on the batch; the loss before it.
-    fn step(&self, optimizer: &mut dyn Optimizer) -> Result<f64> {
+    fn step(&mut self, optimizer: &mut dyn Optimizer) -> Result<f64> {
         let mut context = StepContext {
             model: self.model.as_ref(),
             optimizer,
@@ -70,9 +71,9 @@ impl Steps {
             epoch: 0,
             step: 0,
             seed: Seed::new(0),
-            loss: CROSS_ENTROPY,
+            loss: self.recipe.loss(),
         };
-        Ok(Backprop.step(&self.batch, &mut context)?.loss)
+        Ok(self.strategy.step(&self.batch, &mut context)?.loss)
     }
 }
 
