@@ -12,6 +12,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Noise(#[from] pnn_noise::Error),
     #[error(transparent)]
+    Device(#[from] pnn_devices::Error),
+    #[error(transparent)]
     Train(#[from] pnn_train::Error),
     #[error(transparent)]
     Eval(#[from] pnn_eval::Error),

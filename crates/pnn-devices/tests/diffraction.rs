@@ -7,7 +7,7 @@ use std::path::Path;
 use num_complex::Complex;
 use pnn_core::ops::Sampling;
 use pnn_core::testing::{GradientCheck, check_gradients, conformance};
-use pnn_core::{DType, Deviations, PhysicalLayer, Seed, Tensor, Var, store};
+use pnn_core::{Controls, DType, Deviations, PhysicalLayer, Seed, Tensor, Var, store};
 use pnn_devices::diffraction::{
     Detectors, Diffractive, Element, FreeSpace, Grid, Method, Region, saturable_absorber,
 };
@@ -472,4 +472,95 @@ fn networks_that_cannot_be_are_named() {
         &Deviations::none(),
     );
     assert!(dark.unwrap_err().to_string().contains("(batch, 6, 5)"));
+}
+
+/// The light on its way ends, in each stretch of space, as the field behind that.
+#[test]
+fn light_on_its_way_is_that_of_the_planes() {
+    for wavelengths in [&[GREEN][..], &[GREEN, 640e-9]] {
+        let network = network(wavelengths, true);
+        let controls = network.init(&Seed::new(2), DType::F64).unwrap();
+        let (x, turned) = (
+            normal(1, &[1, 6, 5]).abs().unwrap(),
+            Deviations::none().with("rotation_deg", Tensor::new(5.0).unwrap()),
+        );
+        let (distances, rows) = network.along_axis(&x, &controls, &turned, 5e-6).unwrap();
+        // 20, 30 and 10 um in steps of 5.
+        let want: Vec<f64> = (0..=12).map(|k| f64::from(k) * 5e-6).collect();
+        assert_eq!(distances.len(), want.len());
+        assert!(distances.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-18), "{distances:?}");
+        assert_eq!(rows.dims(), [13, 5]);
+        let fields = network.fields(&x, &controls, &turned).unwrap();
+        let spaces = network.elements().iter().enumerate();
+        let behind = spaces.filter(|(_, e)| matches!(e, Element::Space(_))).map(|(k, _)| k + 1);
+        for (row, plane) in [0, 4, 10, 12].into_iter().zip([0].into_iter().chain(behind)) {
+            let got: Vec<f64> =
+                rows.narrow(0, row, 1).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+            let field = &fields[plane];
+            let planes = field.elem_count() / 30;
+            let middle = field.reshape([planes, 6, 5]).unwrap().narrow(1, 3, 1).unwrap();
+            let want = middle.sqr().unwrap().sum(0).unwrap().flatten_all().unwrap();
+            for (got, want) in got.iter().zip(want.to_vec1::<f64>().unwrap()) {
+                assert!((got - want).abs() < 1e-14, "row {row}: {got} {want}");
+            }
+        }
+        let error = network.along_axis(&x, &controls, &turned, 0.0).unwrap_err().to_string();
+        assert!(error.contains("step along the axis in m is 0"), "{error}");
+    }
+}
+
+/// The published network computes with less than light needs, and says so; what is sampled well says nothing.
+#[test]
+fn limits_of_a_simulation_are_stated() {
+    let grid = Grid::new(128, 128, 2e-6).unwrap();
+    let space = |z| FreeSpace::new(grid, z, &[GREEN]).unwrap();
+    // M p / 2 sqrt((2 p / lambda)^2 - 1) with M = 256, and with 128 where nothing is padded.
+    assert!((space(1e-3).limit_m() - 1.9078e-3).abs() < 1e-7);
+    for z in [1e-6, 1e-3, 1e-2, 1.0] {
+        assert!(space(z).warnings().is_empty(), "{z}");
+    }
+    let forced = space(5e-3).with_method(Method::AngularSpectrum).unwrap();
+    assert!(forced.warnings().is_empty());
+    let unlimited = forced.with_band_limit(false).unwrap().warnings();
+    assert!(unlimited[0].contains("0.005 m") && unlimited[0].contains("up to 1.908e-3 m"));
+    let direct = space(1e-3).with_method(Method::Direct).unwrap().warnings();
+    assert!(
+        direct[0].contains("0.001 m") && direct[0].contains("from 1.908e-3 m on"),
+        "{direct:?}"
+    );
+    // The cube root of pi r^4 / (4 lambda), r = 2 um . 128 . sqrt 2.
+    let near = space(1e-3).with_method(Method::Fresnel).unwrap().warnings();
+    assert!(near[0].contains("more than 2.938e-3 m"), "{near:?}");
+    assert!(space(1.0).with_method(Method::Fresnel).unwrap().warnings().is_empty());
+
+    let published = Diffractive::published().unwrap().warnings();
+    assert_eq!(published.len(), 6, "{published:?}");
+    for (says, times) in [("comes back", 3), ("up to 9.539e-4 m", 3)] {
+        assert_eq!(published.iter().filter(|w| w.contains(says)).count(), times, "{says}");
+    }
+    // N p^2 / lambda.
+    let lens = |focal_length_m| {
+        let elements = [Element::Lens { focal_length_m }, Element::Mask];
+        let detectors = Detectors::published(grid).unwrap();
+        Diffractive::new(grid, &[GREEN], &elements, detectors).unwrap().warnings()
+    };
+    assert!(lens(1e-3).is_empty() && lens(-1e-3).is_empty());
+    assert!(lens(9e-4)[0].contains("lens of 0.0009 m") && lens(9e-4)[0].contains("9.624e-4 m"));
+}
+
+#[test]
+fn a_mask_that_is_no_number_is_named() {
+    let network = network(&[GREEN], false);
+    let controls = network.init(&Seed::new(1), DType::F64).unwrap();
+    let mut phases: Vec<f64> =
+        controls.get("phase").unwrap().flatten_all().unwrap().to_vec1().unwrap();
+    phases[30 + 2 * 5 + 3] = f64::NAN;
+    let bad = Controls::one("phase", Tensor::from_vec(phases, [2, 6, 5]).unwrap());
+    let x = Tensor::ones([1, 6, 5], DType::F64).unwrap();
+    let error = network.forward(&x, &bad, &Deviations::none()).unwrap_err().to_string();
+    let want = "phase in turns of mask 1, row 2, column 3 is NaN, allowed is finite";
+    assert_eq!(error, want);
+    let endless = Deviations::none().with("phase_error_turn", Tensor::new(f64::INFINITY).unwrap());
+    let error = network.forward(&x, &controls, &endless).unwrap_err().to_string();
+    assert!(error.contains("mask 0, row 0, column 0 is inf"), "{error}");
 }

@@ -50,6 +50,7 @@ pub enum Element {
 pub struct Diffractive {
     grid: Grid,
     wavelengths_m: Vec<f64>,
+    elements: Vec<Element>,
     stages: Vec<Stage>,
     detectors: Detectors,
     sampling: Sampling,
@@ -148,7 +149,8 @@ impl Diffractive {
         let bounds = Bounds::UNBOUNDED;
         let controls = [Control { name: "phase", unit: "turn", bounds, shape }];
         let (wavelengths_m, sampling) = (wavelengths_m.to_vec(), Sampling::Nearest);
-        Ok(Self { grid, wavelengths_m, stages, detectors, sampling, controls, ports })
+        let elements = elements.to_vec();
+        Ok(Self { grid, wavelengths_m, elements, stages, detectors, sampling, controls, ports })
     }
 
     /// The network of Xu et al. (2026): 128 x 128 pixels of 2 um, light of 532 nm; 5 mm, a lens of 5 mm, 4 mm, a mask and
@@ -188,6 +190,18 @@ impl Diffractive {
         Self { sampling, ..self }
     }
 
+    /// The elements, in the order in which light meets them.
+    #[must_use]
+    pub fn elements(&self) -> &[Element] {
+        &self.elements
+    }
+
+    /// The detectors.
+    #[must_use]
+    pub fn detectors(&self) -> &Detectors {
+        &self.detectors
+    }
+
     /// The grid of all planes.
     #[must_use]
     pub fn grid(&self) -> Grid {
@@ -217,10 +231,75 @@ impl Diffractive {
         Ok(fields)
     }
 
+    /// What makes the computed light differ from light, in sentences that name the value and the limit; none
+    /// if nothing does.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let side = self.grid.height.max(self.grid.width) as f64;
+        let mut warnings = Vec::new();
+        for element in &self.elements {
+            match element {
+                Element::Space(space) => warnings.extend(space.warnings()),
+                Element::Lens { focal_length_m } => {
+                    let shortest = self.wavelengths_m.iter().copied().fold(f64::INFINITY, f64::min);
+                    let limit = side * self.grid.pitch_m.powi(2) / shortest;
+                    if focal_length_m.abs() < limit {
+                        warnings.push(format!(
+                            "a lens of {focal_length_m} m: at its edge the phase turns by more than pi from pixel to \
+                             pixel, allowed are focal lengths from {limit:.3e} m on"
+                        ));
+                    }
+                }
+                Element::Mask | Element::Absorber { .. } | Element::Amplitude(_) => {}
+            }
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        warnings.retain(|warning| seen.insert(warning.clone()));
+        warnings
+    }
+
+    /// Intensities on the way of one picture: those of the middle row, before the first element and then about
+    /// every `step_m`; and the distances in m from there.
+    ///
+    /// # Shapes
+    /// `x` (1, height, width), result (distances, width); intensities of several wavelengths add up.
+    ///
+    /// # Errors
+    /// As [`Self::fields`], and if the step is not positive and finite.
+    pub fn along_axis(
+        &self,
+        x: &Tensor,
+        controls: &Controls,
+        deviations: &Deviations,
+        step_m: f64,
+    ) -> Result<(Vec<f64>, Tensor)> {
+        positive("step along the axis in m", step_m)?;
+        let Grid { height, width, .. } = self.grid;
+        let middle = |field: &Tensor| -> pnn_core::Result<Tensor> {
+            let planes = field.elem_count() / (height * width);
+            let rows = field.reshape([planes, height, width])?.narrow(1, height / 2, 1)?;
+            rows.sqr()?.sum(0)
+        };
+        let fields = self.fields(x, controls, deviations)?;
+        let (mut distances, mut rows) = (vec![0.0], vec![middle(&fields[0])?]);
+        let mut start = 0.0;
+        for (element, field) in self.elements.iter().zip(&fields) {
+            let Element::Space(space) = element else { continue };
+            let steps = (space.distance_m() / step_m).round().max(1.0) as usize;
+            for step in 1..=steps {
+                let distance = space.distance_m() * step as f64 / steps as f64;
+                rows.push(middle(&space.clone().with_distance_m(distance)?.propagate(field)?)?);
+                distances.push(start + distance);
+            }
+            start += space.distance_m();
+        }
+        Ok((distances, Tensor::cat(&rows.iter().collect::<Vec<_>>(), 0)?))
+    }
+
     /// The phases of the masks in turns, as light meets them.
     ///
     /// # Errors
-    /// If controls or deviations do not fit.
+    /// If controls or deviations do not fit, or a phase is not finite.
     pub fn masks(
         &self,
         controls: &Controls,
@@ -228,6 +307,16 @@ impl Diffractive {
     ) -> pnn_core::Result<Vec<Tensor>> {
         deviations.check(&self.ports)?;
         let phases = deviations.shift(PHASE_ERROR_TURN, controls.of(&self.controls[0])?)?;
+        if !phases.all_finite()? {
+            let wide = phases.to_dtype(DType::F64)?;
+            let bad = wide.elements::<f64>()?.iter().position(|p| !p.is_finite());
+            let (place, plane) = (bad.unwrap_or(0), self.grid.height * self.grid.width);
+            let (mask, pixel) = (place / plane, place % plane);
+            let (row, column) = (pixel / self.grid.width, pixel % self.grid.width);
+            let what = format!("phase in turns of mask {mask}, row {row}, column {column}");
+            let value = wide.elements::<f64>()?[place];
+            return Err(pnn_core::Error::Range { what, value, allowed: "finite" });
+        }
         let Grid { height, width, .. } = self.grid;
         let of = |number: usize| -> pnn_core::Result<Tensor> {
             let phase = phases.narrow(0, number, 1)?.reshape([height, width])?;

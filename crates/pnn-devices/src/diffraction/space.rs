@@ -138,6 +138,57 @@ impl FreeSpace {
         &self.wavelengths_m
     }
 
+    /// The distance between the planes in m.
+    #[must_use]
+    pub fn distance_m(&self) -> f64 {
+        self.distance_m
+    }
+
+    /// The same to another distance.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_distance_m(mut self, distance_m: f64) -> Result<Self> {
+        positive("distance in m", distance_m)?;
+        self.distance_m = distance_m;
+        self.computed()
+    }
+
+    /// What makes the computed field differ from light, in sentences that name the value and the limit; none
+    /// if nothing does.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let (z, limit) = (self.distance_m, self.limit_m());
+        let mut warnings = Vec::new();
+        if !self.padded {
+            warnings.push(format!(
+                "free space of {z} m is not padded: light that leaves at one side comes back at the other"
+            ));
+        }
+        match self.method() {
+            Method::AngularSpectrum if z > limit && !self.band_limited => warnings.push(format!(
+                "free space of {z} m: without a band limit the angular spectrum is sampled well enough up to \
+                 {limit:.3e} m"
+            )),
+            Method::Direct if z < limit => warnings.push(format!(
+                "free space of {z} m: direct integration is sampled well enough from {limit:.3e} m on"
+            )),
+            Method::Fresnel => {
+                let shortest = self.wavelengths_m.iter().copied().fold(f64::INFINITY, f64::min);
+                let (height, width) = (self.grid.height as f64, self.grid.width as f64);
+                let diagonal = height.hypot(width) * self.grid.pitch_m;
+                let paraxial = (PI * diagonal.powi(4) / (4.0 * shortest)).cbrt();
+                if z < paraxial {
+                    warnings.push(format!(
+                        "free space of {z} m: Fresnel propagation is good from much more than {paraxial:.3e} m on"
+                    ));
+                }
+            }
+            _ => {}
+        }
+        warnings
+    }
+
     /// The method that is used: [`Method::Automatic`] decided.
     #[must_use]
     pub fn method(&self) -> Method {

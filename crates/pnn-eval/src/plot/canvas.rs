@@ -3,6 +3,7 @@
 //! That back end has whole coordinates; so the drawing is ten times as large inside, and
 //! the view box brings it back.
 
+use base64::Engine as _;
 use plotters::backend::SVGBackend;
 use plotters::coord::Shift;
 use plotters::drawing::{DrawingArea, IntoDrawingArea};
@@ -43,6 +44,27 @@ impl TextLook {
 pub(super) fn draw(
     chart: &str,
     label: &str,
+    size_px: (f64, f64),
+    content: impl FnOnce(&Canvas<'_>) -> Result<()>,
+) -> Result<Svg> {
+    draw_over("", chart, label, size_px, content)
+}
+
+/// An image of pixels, as an element that [`draw_over`] takes.
+pub(super) fn image_element(png: &[u8], (x, y): Point, (width, height): (f64, f64)) -> String {
+    let data = base64::engine::general_purpose::STANDARD.encode(png);
+    let [x, y, width, height] = [x, y, width, height].map(|v| (v * SCALE).round());
+    format!(
+        "<image x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" preserveAspectRatio=\"none\" \
+         style=\"image-rendering:pixelated\" href=\"data:image/png;base64,{data}\"/>\n"
+    )
+}
+
+/// As [`draw`], over elements of [`image_element`].
+pub(super) fn draw_over(
+    images: &str,
+    chart: &str,
+    label: &str,
     (width_px, height_px): (f64, f64),
     content: impl FnOnce(&Canvas<'_>) -> Result<()>,
 ) -> Result<Svg> {
@@ -58,6 +80,9 @@ pub(super) fn draw(
     }
     // plotters' opening tag has the inner size only, and no label.
     let body = text.split_once('>').map_or("", |(_, body)| body);
+    // The background comes first.
+    let (background, body) = body.split_once("/>").unwrap_or(("", body));
+    let body = format!("{background}/>{images}{body}");
     let label = label
         .replace('&', "&amp;")
         .replace('<', "&lt;")

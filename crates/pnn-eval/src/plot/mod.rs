@@ -11,6 +11,7 @@
 //! | Histograms that share bins | [`histogram_chart`] |
 //! | A matrix, a confusion matrix | [`heatmap`], [`confusion_heatmap`] |
 //! | Methods side by side with error bars | [`bar_chart`] |
+//! | Masks, fields, modulators: pictures of pixels | [`pictures`] |
 
 mod axis;
 mod bar;
@@ -21,6 +22,7 @@ mod histogram;
 mod legend;
 mod line;
 mod palette;
+mod pictures;
 mod text;
 
 pub use axis::Axis;
@@ -28,6 +30,7 @@ pub use bar::{BarSeries, bar_chart};
 pub use heatmap::{Heatmap, confusion_heatmap, heatmap};
 pub use histogram::{Histogram, bin_edges, histogram_chart};
 pub use line::{LineSeries, line_chart};
+pub use pictures::{Colours, Picture, pictures};
 
 /// The width of every chart but the narrower heat maps.
 const WIDTH_PX: f64 = 720.0;

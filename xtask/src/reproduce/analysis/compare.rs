@@ -104,6 +104,22 @@ pub(super) fn points(interval: &Interval) -> String {
     format!("{estimate:+.1} points [{low:+.1}, {high:+.1}]")
 }
 
+/// Where the paper's numbers come from: each source once, with what is from there.
+pub(super) fn sources<'a>(numbers: impl Iterator<Item = (&'a str, &'a str)>) -> Option<String> {
+    let mut by_source: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (label, source) in numbers {
+        match by_source.iter_mut().find(|(known, _)| *known == source) {
+            Some((_, labels)) => labels.push(label),
+            None => by_source.push((source, vec![label])),
+        }
+    }
+    let sources: Vec<String> = by_source
+        .into_iter()
+        .map(|(source, labels)| format!("{}: {source}", labels.join("; ")))
+        .collect();
+    (!sources.is_empty()).then(|| format!("Paper's numbers. {}.", sources.join(". ")))
+}
+
 /// What the intervals of a report are, in a sentence or two.
 pub(super) fn about_intervals(seeds: usize) -> &'static str {
     match seeds {

@@ -5,9 +5,9 @@ use pnn_core::{Chip, Model};
 use pnn_eval::plot::{Axis, Heatmap, LineSeries, heatmap, line_chart};
 use pnn_eval::{Cell, Column, Evaluator, Interval, Svg, Table, on_port};
 
-use super::compare::over_seeds;
+use super::compare::{over_seeds, sources};
 use super::judged::{Judged, contest};
-use super::{Context, Findings};
+use super::{Context, Findings, optics};
 use crate::error::Result;
 use crate::reproduce::config::{Misalignment, Plan, SweptAxis, View};
 
@@ -84,20 +84,20 @@ pub(super) fn analyse(spec: &Misalignment, plan: &Plan, context: &Context<'_>) -
             case("mean of the sweep", &Row::averaged)?;
         }
     }
+    let (pictures, warnings) = optics::show(spec, plan, context)?;
+    figures.extend(pictures);
     let ports: Vec<_> = spec
         .axes
         .iter()
-        .map(|axis| format!("{} in {} of {}", axis.label, axis.unit, axis.layers.join(" and ")))
+        .map(|axis| format!("{} of {}", axis.name(), axis.layers.join(" and ")))
         .collect();
     let mut paragraphs = vec![
         format!("Swept: {}. 0 is the calibrated setting.", ports.join("; ")),
         context.about_intervals(&plan.methods),
     ];
+    paragraphs.extend(warnings);
     let papers = spec.paper.iter().filter(|paper| plan.methods.contains(&paper.method));
-    let papers: Vec<_> = papers.map(|paper| format!("{}: {}", paper.label, paper.source)).collect();
-    if !papers.is_empty() {
-        paragraphs.push(format!("Paper's numbers. {}.", papers.join(". ")));
-    }
+    paragraphs.extend(sources(papers.map(|paper| (&*paper.label, &*paper.source))));
     Ok(Findings { judged: Judged::of(judged), paragraphs, figures, tables, details })
 }
 
@@ -130,11 +130,11 @@ fn percent(
 }
 
 /// A place in words.
-fn words(spec: &Misalignment, place: &[f64]) -> String {
+pub(super) fn words(spec: &Misalignment, place: &[f64]) -> String {
     let each = spec.axes.iter().zip(place);
     let each: Vec<_> =
         each.map(|(axis, value)| format!("{} {value} {}", axis.label, axis.unit)).collect();
-    each.join(", ")
+    each.iter().map(|words| words.trim_end()).collect::<Vec<_>>().join(", ")
 }
 
 /// Curves along one axis, or a map of each method.
@@ -147,8 +147,8 @@ fn show(spec: &Misalignment, view: &View, rows: &[Row], images: u64) -> Result<V
             let values = lines.map(|line| line.iter().map(mean).collect()).collect();
             let title = format!("{}: {}", row.label, view.name);
             let map = Heatmap::new(&title, values, "accuracy (%)", 1)
-                .rows(format!("{} ({})", x.label, x.unit), x.values.iter().map(f64::to_string))
-                .columns(format!("{} ({})", y.label, y.unit), y.values.iter().map(f64::to_string));
+                .rows(x.name(), x.values.iter().map(f64::to_string))
+                .columns(y.name(), y.values.iter().map(f64::to_string));
             Ok((heatmap(&map)?, format!("{}: mean accuracy over seeds.", row.label)))
         };
         return rows.iter().map(map).collect();
@@ -166,7 +166,7 @@ fn show(spec: &Misalignment, view: &View, rows: &[Row], images: u64) -> Result<V
         lines.push(LineSeries::new(&paper.label, points).reference_of(&own.label));
         dashed = " Dashed: the paper's.";
     }
-    let axis = Axis::linear(&x.label).unit(&x.unit);
+    let axis = Axis::linear(x.name());
     let y = Axis::linear("accuracy").unit("%").range(0.0, 100.0);
     let caption = format!("Accuracy against {}. Bands: 95 %.{dashed}", x.label);
     Ok(vec![(line_chart(&view.name, &axis, &y, &lines)?, caption)])
@@ -210,7 +210,7 @@ fn whole(
     places: &[Vec<f64>],
     images: u64,
 ) -> Result<Table> {
-    let axis = |axis: &SweptAxis| Column::number(&axis.label, 3).unit(&axis.unit);
+    let axis = |axis: &SweptAxis| Column::number(axis.name(), 3);
     let mut columns: Vec<_> = spec.axes.iter().map(axis).collect();
     columns.extend(rows.iter().map(|row| Column::percent_interval(&row.label, 2)));
     let mut table = Table::new(format!("The whole sweep: {}", view.name), columns)?;

@@ -11,6 +11,7 @@ mod history;
 mod judged;
 mod knowledge;
 mod misalignment;
+mod optics;
 mod sensitivity;
 mod transfer;
 

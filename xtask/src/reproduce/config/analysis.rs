@@ -67,6 +67,16 @@ pub(crate) struct SweptAxis {
     pub(crate) values: Vec<f64>,
 }
 
+impl SweptAxis {
+    /// Its name with its unit, if it has one.
+    pub(crate) fn name(&self) -> String {
+        if self.unit.is_empty() {
+            return self.label.clone();
+        }
+        format!("{} ({})", self.label, self.unit)
+    }
+}
+
 /// What the paper has along the one axis.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

@@ -7,7 +7,7 @@ use pnn_core::{Chip, Model};
 use pnn_data::{Dataset, Normalisation};
 use pnn_eval::{Cell, Column, Evaluator, Interval, Table, on_port};
 
-use super::compare::{about_intervals, difference, over_seeds, percent, points};
+use super::compare::{about_intervals, difference, over_seeds, percent, points, sources};
 use super::judged::{Case, Judged};
 use super::{Context, Findings};
 use crate::error::Result;
@@ -151,7 +151,7 @@ pub(super) fn analyse(spec: &Drift, plan: &Plan, context: &Context<'_>) -> Resul
         ),
         about_intervals(context.profile.seeds.len()).to_owned(),
     ];
-    paragraphs.extend(show::sources(spec));
+    paragraphs.extend(sources(spec.paper.iter().map(|p| (&*p.label, &*p.source))));
     Ok(Findings {
         judged: Judged::of(judged),
         paragraphs,

@@ -92,22 +92,6 @@ pub(in crate::reproduce::analysis) fn table_of(
     Ok(table)
 }
 
-/// Where the paper's numbers come from, each source once.
-pub(super) fn sources(spec: &Drift) -> Option<String> {
-    let mut by_source: Vec<(&str, Vec<&str>)> = Vec::new();
-    for paper in &spec.paper {
-        match by_source.iter_mut().find(|(source, _)| *source == paper.source) {
-            Some((_, labels)) => labels.push(&paper.label),
-            None => by_source.push((&paper.source, vec![&paper.label])),
-        }
-    }
-    let sources: Vec<String> = by_source
-        .into_iter()
-        .map(|(source, labels)| format!("{}: {source}", labels.join("; ")))
-        .collect();
-    (!sources.is_empty()).then(|| format!("Paper's numbers. {}.", sources.join(". ")))
-}
-
 /// Whether a number of the paper can stand beside a view: simulated ones used batch statistics.
 fn comparable(paper: &PaperDrift, view: &View) -> bool {
     paper.measured || matches!(view.batch_norm, BatchNormMode::Batch(_))
