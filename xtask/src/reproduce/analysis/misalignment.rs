@@ -7,7 +7,7 @@ use pnn_eval::{Cell, Column, Evaluator, Interval, Svg, Table, on_port};
 
 use super::compare::{over_seeds, sources};
 use super::judged::{Judged, contest};
-use super::{Context, Findings, optics};
+use super::{Context, Figures, Findings, optics};
 use crate::error::Result;
 use crate::reproduce::config::{Misalignment, Plan, SweptAxis, View};
 
@@ -138,7 +138,7 @@ pub(super) fn words(spec: &Misalignment, place: &[f64]) -> String {
 }
 
 /// Curves along one axis, or a map of each method.
-fn show(spec: &Misalignment, view: &View, rows: &[Row], images: u64) -> Result<Vec<(Svg, String)>> {
+fn show(spec: &Misalignment, view: &View, rows: &[Row], images: u64) -> Result<Figures> {
     let [x, rest @ ..] = &spec.axes[..] else { return Ok(Vec::new()) };
     if let [y, ..] = rest {
         let map = |row: &Row| -> Result<(Svg, String)> {

@@ -48,11 +48,14 @@ pub(super) struct Outcome {
     pub(super) json: serde_json::Value,
 }
 
+/// Figures with their captions.
+type Figures = Vec<(Svg, String)>;
+
 /// The content of an analysis, before it is written down.
 struct Findings {
     judged: Judged,
     paragraphs: Vec<String>,
-    figures: Vec<(Svg, String)>,
+    figures: Figures,
     tables: Vec<Table>,
     details: Vec<Table>,
 }

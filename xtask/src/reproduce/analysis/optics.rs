@@ -9,7 +9,7 @@ use pnn_eval::plot::{Colours, Picture, pictures};
 use pnn_train::{D2nn, Recipe, Trained};
 
 use super::misalignment::words;
-use super::{Context, Plan};
+use super::{Context, Figures, Plan};
 use crate::error::{Error, Result};
 use crate::reproduce::config::Misalignment;
 
@@ -22,7 +22,7 @@ pub(super) fn show(
     spec: &Misalignment,
     plan: &Plan,
     context: &Context<'_>,
-) -> Result<(Vec<(Svg, String)>, Option<String>)> {
+) -> Result<(Figures, Option<String>)> {
     let (Some(contest), Some(place)) = (spec.contests.first(), spec.judged_at.first()) else {
         return Ok((Vec::new(), None));
     };
@@ -107,7 +107,7 @@ fn masks(
     image: &Tensor,
     deviations: &Deviations,
     turned: &str,
-) -> Result<Vec<(Svg, String)>> {
+) -> Result<Figures> {
     let (mut phases, mut ways, mut planes, mut ends) = (vec![], vec![], vec![], vec![]);
     for method in shown {
         let device = Diffractive::published()?.with_sampling(method.recipe.sampling);
