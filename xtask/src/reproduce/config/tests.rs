@@ -53,7 +53,7 @@ fn the_controlled_profile_is_level() {
         rates.collect::<BTreeSet<_>>()
     };
     let common: BTreeSet<_> = [0.001, 0.003, 0.01].map(f64::to_bits).into();
-    let rings = methods.iter().filter(|(_, m)| m.recipe.train != Trained::Phases);
+    let rings = methods.iter().filter(|(_, m)| m.recipe.train.is_rings());
     for (key, method) in rings {
         assert_eq!(method.recipe.train, bp.recipe.train);
         assert_eq!(method.recipe.optimizer, bp.recipe.optimizer);
@@ -88,6 +88,31 @@ fn the_controlled_profile_is_level() {
             own,
             !matches!(method.recipe.strategy, StrategyRecipe::Bp | StrategyRecipe::Nat { .. })
         );
+    }
+}
+
+/// All of free space see alike, train as long, and have rates of one range.
+#[test]
+fn the_controlled_profile_is_level_in_free_space() {
+    let catalogue = Catalogue::load(&default_folder()).unwrap();
+    let methods = &catalogue.profiles["controlled"].methods;
+    for (train, first, tunings) in [(Trained::Modulators, "fs-bp", 6), (Trained::Masks, "d2-bp", 5)]
+    {
+        let bp = &methods[first];
+        let ends = |method: &Method| {
+            let rates = method.tune.iter().map(|s| s["optimizer.adam.rate"]);
+            (rates.clone().fold(f64::INFINITY, f64::min), rates.fold(0.0, f64::max))
+        };
+        for (key, method) in methods.iter().filter(|(_, m)| m.recipe.train == train) {
+            assert_eq!(method.recipe.sampling, bp.recipe.sampling, "{key}");
+            assert_eq!(method.recipe.epochs, bp.recipe.epochs, "{key}");
+            assert_eq!(method.recipe.batch_size, bp.recipe.batch_size, "{key}");
+            assert_eq!(method.recipe.images, bp.recipe.images, "{key}");
+            assert_eq!((method.tune.len(), ends(method)), (tunings, ends(bp)), "{key}");
+            // What knows nothing about the misalignment is tuned so.
+            let knows = !matches!(method.recipe.strategy, StrategyRecipe::Bp);
+            assert_eq!(knows, matches!(method.tuned_on, TunedOn::Noise(_)), "{key}");
+        }
     }
 }
 
@@ -145,18 +170,41 @@ fn methods_refuse_what_their_device_cannot() {
     let in_situ = "tuned_on = \"clean\"";
     for (from, to, says) in [
         (in_situ, tuned_on, "the chip in its loop, which has errors"),
-        (tuned_on, "", "nothing to tune phases on"),
+        (tuned_on, "", "nothing to tune phases or pictures on"),
         (strategy, "strategy = { pruning = { coefficient = 0.01 } }", "only for rings"),
         ("train = \"phases\"", "train = \"weights\"\nweight_limit = 1.0", "only for train"),
         (
             "train = \"phases\"\nstrategy = { dat",
             "train = \"weights\"\nstrategy = { dat",
-            "rings show no field",
+            "other devices show no field",
         ),
     ] {
         assert!(meshes.contains(from), "{from}");
         let error = check(&meshes.replacen(from, to, 1)).unwrap_err();
         assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn sweeps_of_misalignment_refuse_what_does_not_fit() {
+    let good = std::fs::read_to_string(default_folder().join("figS-joint.toml")).unwrap();
+    let profiles = Catalogue::load(&default_folder()).unwrap().profiles;
+    let check = |text: &str| {
+        let experiment = parse::<Experiment>(Path::new("figS-joint.toml"), text);
+        experiment.map_err(|e| e.to_string()).and_then(|e| e.check(&profiles))
+    };
+    check(&good).unwrap();
+    for (from, to, says) in [
+        ("judged_at = [[2.0, 2.0]", "judged_at = [[2.5, 2.0]", "judged_at has [2.5, 2.0]"),
+        ("judged_at = [[2.0, 2.0]", "judged_at = [[2.0]", "judged_at has [2.0]"),
+        ("values = [-3.0, -2.0", "values = [-2.0, -3.0", "increasing"),
+        ("-1.0, 0.0, 1.0", "-1.0, 1.0", "have 0 among them"),
+        ("layers = [\"fc1\"]", "layers = []", "layers is empty"),
+        ("better = \"fs-sat-joint\"", "better = \"fs-sat-jnt\"", "no profile has a method"),
+    ] {
+        assert!(good.contains(from), "{from}");
+        let error = check(&good.replacen(from, to, 1)).unwrap_err();
+        assert!(error.contains(says), "{to}: {error}");
     }
 }
 
