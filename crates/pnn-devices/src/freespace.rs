@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use pnn_core::device::{Drive, Passivity, PortShape};
 use pnn_core::layers::uniform_fan_in;
-use pnn_core::ops::{Packing, Sampling, linear, resample, resample_packed};
+use pnn_core::ops::{Packing, Sampling, linear, resample, resample_packed, straight_through};
 use pnn_core::{
     Bounds, Control, ControlSpec, Controls, DType, DeviationPort, Deviations, PhysicalLayer, Seed,
     Tensor,
 };
 
+pub use crate::detection::SHOT_NOISE;
+use crate::detection::shot;
 pub use crate::misalignment::{ROTATION_DEG, SCALE_ERROR, SHEAR, SHIFT_X_PX, SHIFT_Y_PX};
 use crate::misalignment::{motion, ports};
 pub use crate::mrr::{READOUT_ERROR, WEIGHT_ERROR};
@@ -60,6 +62,7 @@ impl Default for Tiling {
 #[derive(Debug, Clone)]
 pub struct Multiplier {
     sampling: Sampling,
+    display: Option<(u32, Bounds)>,
     /// Where weights stand in the pictures.
     packing: Arc<Packing>,
     controls: [Control; 1],
@@ -101,9 +104,11 @@ impl Multiplier {
         let mut ports = ports(&[]);
         ports.push(port(WEIGHT_ERROR, PortShape::Fixed(shape.clone())));
         ports.push(port(READOUT_ERROR, PortShape::Output(vec![outputs])));
+        ports.push(port(SHOT_NOISE, PortShape::Output(vec![outputs])));
         Ok(Self {
             packing: Arc::new(packing(filter, outputs, tiling)?),
             sampling: Sampling::Nearest,
+            display: None,
             controls: [Control { name: "weight", unit: "1", bounds, shape }],
             ports,
         })
@@ -114,6 +119,34 @@ impl Multiplier {
     #[must_use]
     pub fn with_sampling(self, sampling: Sampling) -> Self {
         Self { sampling, ..self }
+    }
+
+    /// Shows the inputs on a display with `bits` bits over a range: each becomes the nearest of `2^bits` levels that
+    /// divide it evenly, both ends included, and what is beyond becomes the end. Gradients pass unchanged.
+    ///
+    /// # Errors
+    /// If there are no bits or more than 24, or the range is not finite.
+    pub fn with_display(self, bits: u32, range: Bounds) -> Result<Self> {
+        if !(1..=24).contains(&bits) {
+            let (what, value) = ("bits of the display", f64::from(bits));
+            return Err(Error::Range { what, value, allowed: "[1, 24]" });
+        }
+        if !(range.low.is_finite() && range.high.is_finite() && range.low < range.high) {
+            let (what, value) = ("range of the display", range.high - range.low);
+            return Err(Error::Range { what, value, allowed: "(0, infinity)" });
+        }
+        Ok(Self { display: Some((bits, range)), ..self })
+    }
+
+    /// The inputs as the display shows them.
+    fn shown(&self, x: &Tensor) -> pnn_core::Result<Tensor> {
+        let Some((bits, Bounds { low, high })) = self.display else { return Ok(x.clone()) };
+        let steps = f64::from(bits).exp2() - 1.0;
+        let level = |v: &f64| ((v - low) / (high - low) * steps).round().clamp(0.0, steps);
+        let wide = x.to_dtype(DType::F64)?;
+        let shown = wide.elements::<f64>()?.iter().map(|v| low + level(v) / steps * (high - low));
+        let shown = Tensor::from_vec(shown.collect(), x.shape().clone())?.to_dtype(x.dtype())?;
+        straight_through(x, &shown)
     }
 
     /// Number of pictures, and their height and width in pixels of the modulator.
@@ -200,7 +233,13 @@ impl PhysicalLayer for Multiplier {
         controls: &Controls,
         deviations: &Deviations,
     ) -> pnn_core::Result<Tensor> {
-        let y = linear(x, &self.met(controls, deviations)?)?;
+        let (x, weights) = (self.shown(x)?, self.met(controls, deviations)?);
+        let mut y = linear(&x, &weights)?;
+        if deviations.is_active(SHOT_NOISE)? {
+            // Of both exposures.
+            let light = linear(&x.abs()?, &weights.abs()?)?;
+            y = shot(&y, &light, deviations)?;
+        }
         deviations.shift(READOUT_ERROR, &y)
     }
 

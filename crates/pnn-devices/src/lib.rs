@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod detection;
 pub mod diffraction;
 mod error;
 pub mod freespace;

@@ -9,7 +9,8 @@ use pnn_core::ops::Sampling;
 use pnn_core::testing::{GradientCheck, check_gradients, conformance};
 use pnn_core::{Controls, DType, Deviations, PhysicalLayer, Seed, Tensor, Var, store};
 use pnn_devices::diffraction::{
-    Detectors, Diffractive, Element, FreeSpace, Grid, Method, Region, saturable_absorber,
+    Detectors, Diffractive, Element, FreeSpace, Grid, Method, Region, SHOT_NOISE,
+    saturable_absorber,
 };
 use proptest::prelude::*;
 
@@ -563,4 +564,26 @@ fn a_mask_that_is_no_number_is_named() {
     let endless = Deviations::none().with("phase_error_turn", Tensor::new(f64::INFINITY).unwrap());
     let error = network.forward(&x, &controls, &endless).unwrap_err().to_string();
     assert!(error.contains("mask 0, row 0, column 0 is inf"), "{error}");
+}
+
+/// Detectors count photons before their powers are compared.
+#[test]
+fn shot_noise_comes_before_the_shares() {
+    let network = network(&[GREEN], true);
+    let controls = network.init(&Seed::new(1), DType::F64).unwrap();
+    let x = normal(1, &[2, 6, 5]).abs().unwrap();
+    let fields = network.fields(&x, &controls, &Deviations::none()).unwrap();
+    let powers = network.detectors().powers(&fields[fields.len() - 1]).unwrap();
+    let powers: Vec<f64> = powers.flatten_all().unwrap().to_vec1().unwrap();
+    let noise = [0.1, -0.05, 0.02, 0.3];
+    let shots = Tensor::from_vec(noise.to_vec(), [2, 2]).unwrap();
+    let y = network.forward(&x, &controls, &Deviations::none().with(SHOT_NOISE, shots)).unwrap();
+    let y: Vec<f64> = y.flatten_all().unwrap().to_vec1().unwrap();
+    let read: Vec<f64> = powers.iter().zip(noise).map(|(p, s)| p + s * p.sqrt()).collect();
+    for (pair, read) in y.chunks(2).zip(read.chunks(2)) {
+        let total = read[0] + read[1];
+        assert!(
+            (pair[0] - read[0] / total).abs() < 1e-14 && (pair[1] - read[1] / total).abs() < 1e-14
+        );
+    }
 }

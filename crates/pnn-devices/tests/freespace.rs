@@ -3,9 +3,10 @@
 
 use pnn_core::ops::Sampling;
 use pnn_core::testing::{GradientCheck, check_gradients, check_same_bits, conformance};
-use pnn_core::{Controls, DType, Deviations, PhysicalLayer, Seed, Tensor};
+use pnn_core::{Bounds, Controls, DType, Deviations, PhysicalLayer, Seed, Tensor, Var};
 use pnn_devices::freespace::{
-    Multiplier, ROTATION_DEG, SCALE_ERROR, SHEAR, SHIFT_X_PX, SHIFT_Y_PX, Tiling, WEIGHT_ERROR,
+    Multiplier, ROTATION_DEG, SCALE_ERROR, SHEAR, SHIFT_X_PX, SHIFT_Y_PX, SHOT_NOISE, Tiling,
+    WEIGHT_ERROR,
 };
 
 const SMALL: Tiling = Tiling { rows: 2, columns: 2, height: 5, width: 7, repeat: 2 };
@@ -152,4 +153,48 @@ fn what_does_not_fit_is_named() {
     assert!(nan.contains("motion is NaN"), "{nan}");
     let flat = layer.forward(&x, &controls, &at(SCALE_ERROR, -1.0)).unwrap_err().to_string();
     assert!(flat.contains("finite"), "{flat}");
+}
+
+/// Levels of a display with two bits over [-1, 2] are -1, 0, 1 and 2; gradients pass as if it had all.
+#[test]
+fn a_display_rounds_what_it_shows() {
+    let layer = Multiplier::new((1, 6), 1).unwrap();
+    let shown = layer.clone().with_display(2, Bounds::new(-1.0, 2.0).unwrap()).unwrap();
+    let controls = Controls::one("weight", Tensor::ones([1, 6], DType::F64).unwrap());
+    let none = Deviations::none();
+    for (value, level) in
+        [(-9.0, -1.0), (-0.6, -1.0), (-0.4, 0.0), (0.4, 0.0), (0.6, 1.0), (7.0, 2.0)]
+    {
+        let x = Var::new(&Tensor::full(value, [1, 6]).unwrap());
+        let y = shown.forward(&x.tensor(), &controls, &none).unwrap();
+        assert_eq!(values(&y), [6.0 * level], "{value}");
+        let store = y.sum_all().unwrap().backward().unwrap();
+        assert_eq!(values(store.get(&x.tensor()).unwrap()), [1.0; 6]);
+    }
+    let x = normal(1, &[3, 6]);
+    let fine = layer.clone().with_display(24, Bounds::new(-8.0, 8.0).unwrap()).unwrap();
+    let (fine, exact) = (fine.forward(&x, &controls, &none), layer.forward(&x, &controls, &none));
+    for (a, b) in values(&fine.unwrap()).iter().zip(values(&exact.unwrap())) {
+        assert!((a - b).abs() < 6.0 * 16.0 / 2f64.powi(25));
+    }
+    let error = |bits| {
+        layer.clone().with_display(bits, Bounds::new(0.0, 1.0).unwrap()).unwrap_err().to_string()
+    };
+    assert!(error(0).contains("bits of the display is 0") && error(25).contains("is 25"));
+    let endless = layer.clone().with_display(8, Bounds::UNBOUNDED).unwrap_err().to_string();
+    assert!(endless.contains("range of the display is inf"), "{endless}");
+}
+
+/// What is read departs by the noise times the root of all light, that of both exposures.
+#[test]
+fn shot_noise_grows_with_the_root_of_the_light() {
+    let layer = Multiplier::new((1, 2), 1).unwrap();
+    let weights = Tensor::from_vec(vec![0.5, -0.25], [1, 2]).unwrap();
+    let controls = Controls::one("weight", weights);
+    let x = Tensor::from_vec(vec![1.0, 2.0, 3.0, 10.0], [2, 2]).unwrap();
+    // One number for each shot.
+    let noise = Deviations::none().with(SHOT_NOISE, Tensor::new([[0.1], [-0.2]]).unwrap());
+    let y = values(&layer.forward(&x, &controls, &noise).unwrap());
+    let want = [0.0 + 0.1 * 1.0, -1.0 - 0.2 * 2.0];
+    assert!(y.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-15), "{y:?}");
 }

@@ -14,6 +14,8 @@ const RESONANCE: &str = "resonance_shift_nm";
 const WEIGHT: &str = "weight_error";
 /// Deviation port that errors of detected outputs enter.
 const READOUT: &str = "readout_error";
+/// Deviation port that shot noise enters.
+const SHOT: &str = "shot_noise";
 /// Deviation ports that errors of an interferometer's phases enter.
 const PHASES: [&str; 2] = ["theta_error_rad", "phi_error_rad"];
 /// Deviation ports that errors of an interferometer's splitters enter.
@@ -56,6 +58,7 @@ impl Source {
             }
             Self::Weight { std } => vec![(WEIGHT, normal(WEIGHT, std)?)],
             Self::Readout { std } => vec![(READOUT, normal(READOUT, std)?)],
+            Self::Shot { photons } => vec![(SHOT, normal(SHOT, 1.0 / photons.sqrt())?)],
             Self::Phase { std_rad } => {
                 let of = |port| self.normal(layer, port, std_rad, shots, &layer_seed.child(port));
                 vec![(PHASES[0], of(PHASES[0])?), (PHASES[1], of(PHASES[1])?)]

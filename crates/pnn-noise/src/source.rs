@@ -43,6 +43,12 @@ pub enum Source {
         /// Standard deviation, in units of the output.
         std: f64,
     },
+    /// Shot noise of detectors: independent N(0, 1/`photons`) for each output of each shot, on port
+    /// `shot_noise`, which multiplies it by the root of the light.
+    Shot {
+        /// Photons in a unit of light.
+        photons: f64,
+    },
     /// Error of the phases of interferometers: independent N(0, `std_rad`^2) on ports
     /// `theta_error_rad` and `phi_error_rad`.
     Phase {
@@ -168,6 +174,7 @@ impl Source {
             Self::RandomDrift { .. } => "random_drift",
             Self::Weight { .. } => "weight",
             Self::Readout { .. } => "readout",
+            Self::Shot { .. } => "shot",
             Self::Phase { .. } => "phase",
             Self::Splitter { .. } => "splitter",
             Self::Misalignment { motion: Motion::RotationDeg, .. } => "misalignment rotation",
@@ -216,6 +223,11 @@ impl Source {
             }
             Self::Weight { std } => non_negative("weight noise std", std),
             Self::Readout { std } => non_negative("readout noise std", std),
+            Self::Shot { photons } if photons > 0.0 && photons.is_finite() => Ok(()),
+            Self::Shot { photons } => {
+                let allowed = "(0, infinity)";
+                Err(Error::Range { what: "shot photons", value: photons, allowed })
+            }
             Self::Phase { std_rad } => non_negative("phase std_rad", std_rad),
             Self::Splitter { std, limit, .. } => {
                 non_negative("splitter std", std)?;

@@ -1,4 +1,4 @@
-//! Panels that are turned, moved and stretched: known, drawn and drifting.
+//! Panels that are turned, moved and stretched: known, drawn and drifting; and the shot noise of what they let through.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -141,4 +141,22 @@ fn what_is_out_of_range_or_has_no_panels_is_named() {
     let want =
         "layer \"fc1\" has no port \"rotation_deg\", which misalignment rotation noise acts on";
     assert_eq!(error, want);
+}
+
+/// A number for each output of each shot, whose spread is that of as many photons.
+#[test]
+fn shot_noise_is_that_of_its_photons() {
+    let panels = panels();
+    let model = one(Source::Shot { photons: 400.0 });
+    let chip = model.draw(&[&panels[0]], 3000, &Seed::new(1)).unwrap();
+    let noise = chip.layer("fc1").unwrap().get("shot_noise").unwrap();
+    assert_eq!(noise.dims(), [3000, 2]);
+    let noise: Vec<f64> = noise.flatten_all().unwrap().to_vec1().unwrap();
+    let variance = noise.iter().map(|s| s * s).sum::<f64>() / 6000.0;
+    // Known to 4 sqrt(2 / 6000) of it.
+    assert!((variance * 400.0 - 1.0).abs() < 0.073, "{variance}");
+    for photons in [0.0, -1.0, f64::NAN] {
+        let error = NoiseModel::all_layers(Source::Shot { photons }).unwrap_err().to_string();
+        assert!(error.contains("shot photons is") && error.contains("(0, infinity)"), "{error}");
+    }
 }

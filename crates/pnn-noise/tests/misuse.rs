@@ -36,6 +36,7 @@ fn layers_without_the_port_are_named() {
             Source::RandomDrift { .. } => ("random_drift", "port \"resonance_shift_nm\""),
             Source::Weight { .. } => ("weight", "port \"weight_error\""),
             Source::Readout { .. } => ("readout", "port \"readout_error\""),
+            Source::Shot { .. } => ("shot", "port \"shot_noise\""),
             Source::Phase { .. } => ("phase", "port \"theta_error_rad\""),
             Source::Splitter { .. } => ("splitter", "port \"left_splitter_error\""),
             Source::Quantisation { .. } => ("quantisation", "programmed setting"),

@@ -216,13 +216,16 @@ impl TryFrom<RawRecipe> for Recipe {
                 // A twin keeps its deviations: it can neither round settings that training moves
                 // nor draw a new readout error for each shot.
                 let fleeting = |noise: &&Noise| {
-                    matches!(noise.source, Source::Quantisation { .. } | Source::Readout { .. })
+                    let source = &noise.source;
+                    matches!(
+                        source,
+                        Source::Quantisation { .. } | Source::Readout { .. } | Source::Shot { .. }
+                    )
                 };
                 let count = hardware.sources().iter().filter(fleeting).count();
                 let allowed =
                     "0: its chip stays as it is, so that only errors that do may be in it";
-                let what =
-                    "number of quantisation and readout sources in the hardware of pat and dat";
+                let what = "number of quantisation, readout and shot sources in the hardware of pat and dat";
                 range(what, count as f64, count == 0, allowed)?;
             }
             StrategyRecipe::DeviationAscent(settings) => settings.check()?,

@@ -9,6 +9,7 @@ mod grid;
 mod network;
 mod space;
 
+pub use crate::detection::SHOT_NOISE;
 pub use absorber::saturable_absorber;
 pub use detectors::{Detectors, Region};
 pub use grid::Grid;

@@ -12,6 +12,7 @@ use rand_distr::StandardUniform;
 
 use super::grid::positive;
 use super::{Detectors, FreeSpace, Grid, Method, saturable_absorber};
+use crate::detection::{SHOT_NOISE, shot};
 use crate::misalignment::{motion, ports};
 use crate::mrr::READOUT_ERROR;
 use crate::{Error, Result};
@@ -145,7 +146,8 @@ impl Diffractive {
         let port = |name, unit, shape| DeviationPort { name, unit, shape };
         ports.push(port(PHASE_ERROR_TURN, "turn", PortShape::Fixed(shape.clone())));
         let outputs = vec![detectors.regions().len()];
-        ports.push(port(READOUT_ERROR, "1", PortShape::Output(outputs)));
+        ports.push(port(READOUT_ERROR, "1", PortShape::Output(outputs.clone())));
+        ports.push(port(SHOT_NOISE, "sqrt(power)", PortShape::Output(outputs)));
         let bounds = Bounds::UNBOUNDED;
         let controls = [Control { name: "phase", unit: "turn", bounds, shape }];
         let (wavelengths_m, sampling) = (wavelengths_m.to_vec(), Sampling::Nearest);
@@ -405,6 +407,7 @@ impl PhysicalLayer for Diffractive {
             field = self.pass(stage, &field, &masks)?;
         }
         let powers = self.detectors.powers(&field)?;
+        let powers = shot(&powers, &powers, deviations)?;
         let batch = powers.dim(0)?;
         let total = powers.sum(1)?.reshape([batch, 1])?;
         deviations.shift(READOUT_ERROR, &(&powers / &total)?)
