@@ -1,7 +1,7 @@
 //! One panel turned, moved or stretched against another, in the plane of the pixels.
 
 use pnn_core::device::PortShape;
-use pnn_core::{DType, DeviationPort, Deviations, Result, Tensor};
+use pnn_core::{DType, DeviationPort, Deviations, Error, Result, Tensor};
 
 /// Deviation port: rotation in degrees, counted from the x axis (columns) to the y axis (rows, downwards).
 pub const ROTATION_DEG: &str = "rotation_deg";
@@ -52,6 +52,11 @@ pub(crate) fn motion(deviations: &Deviations, panel: usize) -> Result<Option<(Te
     };
     let angle = (value(ROTATION_DEG)? * (std::f64::consts::PI / 180.0))?;
     let scale = value(SCALE_ERROR)?.affine(1.0, 1.0)?;
+    let magnification = scale.to_vec1::<f64>()?[0];
+    if magnification <= 0.0 {
+        let (what, value) = (SCALE_ERROR.to_owned(), magnification - 1.0);
+        return Err(Error::Range { what, value, allowed: "above -1: a picture has a size" });
+    }
     let shear = value(SHEAR)?;
     let (sin, cos) = ((angle.sin()? / &scale)?, (angle.cos()? / &scale)?);
     let (right, down) = ((&cos + (&shear * &sin)?)?, (&sin - (&shear * &cos)?)?);
@@ -86,5 +91,10 @@ mod tests {
         assert_eq!(read(&turned, 0), (vec![1.0, 0.0, 0.0, 1.0], vec![0.0, 3.0]));
         let large = Deviations::none().with(SCALE_ERROR, of(&[1.0])).with(SHEAR, of(&[0.5]));
         assert_eq!(read(&large, 0).0, [0.5, -0.25, 0.0, 0.5]);
+        for gone in [-1.0, -1.5] {
+            let error = motion(&Deviations::none().with(SCALE_ERROR, of(&[gone])), 0).unwrap_err();
+            let want = format!("scale_error is {gone}, allowed is above -1: a picture has a size");
+            assert_eq!(error.to_string(), want);
+        }
     }
 }

@@ -461,6 +461,14 @@ fn networks_that_cannot_be_are_named() {
     assert!(error(&[GREEN], &[Element::Mask, lens]).contains("focal length in m is 0"));
     let hole = Element::Amplitude(Tensor::ones([5, 6], DType::F64).unwrap());
     assert!(error(&[GREEN], &[Element::Mask, hole]).contains("aperture has shape [5, 6]"));
+    for (value, says) in [(f64::NAN, "is NaN"), (1.5, "is 1.5")] {
+        let hole = Element::Amplitude(Tensor::full(value, [6, 5]).unwrap());
+        let error = error(&[GREEN], &[Element::Mask, hole]);
+        assert!(error.contains("transmission of an aperture") && error.contains(says), "{error}");
+    }
+    let absorber = Element::Absorber { fraction: f64::NAN };
+    let error_of_absorber = error(&[GREEN], &[Element::Mask, absorber]);
+    assert!(error_of_absorber.contains("absorbed fraction of the mean intensity is NaN"));
     let other = FreeSpace::new(grid, 1e-3, &[640e-9]).unwrap();
     assert!(
         error(&[GREEN], &[Element::Mask, Element::Space(other)]).contains("those of the network")

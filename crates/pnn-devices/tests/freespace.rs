@@ -152,7 +152,7 @@ fn what_does_not_fit_is_named() {
     let nan = layer.forward(&x, &controls, &at(ROTATION_DEG, f64::NAN)).unwrap_err().to_string();
     assert!(nan.contains("motion is NaN"), "{nan}");
     let flat = layer.forward(&x, &controls, &at(SCALE_ERROR, -1.0)).unwrap_err().to_string();
-    assert!(flat.contains("finite"), "{flat}");
+    assert!(flat.contains("scale_error is -1, allowed is above -1"), "{flat}");
 }
 
 /// Levels of a display with two bits over [-1, 2] are -1, 0, 1 and 2; gradients pass as if it had all.
@@ -195,6 +195,26 @@ fn shot_noise_grows_with_the_root_of_the_light() {
     // One number for each shot.
     let noise = Deviations::none().with(SHOT_NOISE, Tensor::new([[0.1], [-0.2]]).unwrap());
     let y = values(&layer.forward(&x, &controls, &noise).unwrap());
-    let want = [0.0 + 0.1 * 1.0, -1.0 - 0.2 * 2.0];
+    let want = [0.1, -1.0 - 0.2 * 2.0];
     assert!(y.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-15), "{y:?}");
+    let check = GradientCheck::default();
+    check_gradients(
+        &[
+            Tensor::from_vec(vec![0.5, -0.25], [1, 2]).unwrap(),
+            Tensor::new([[0.1], [-0.2]]).unwrap(),
+        ],
+        |t| {
+            let controls = Controls::one("weight", t[0].clone());
+            layer.forward(&x, &controls, &Deviations::none().with(SHOT_NOISE, t[1].clone()))
+        },
+        &check,
+    )
+    .unwrap();
+    // Darkness.
+    let weights = Var::new(&Tensor::zeros([1, 2], DType::F64).unwrap());
+    let controls = Controls::one("weight", weights.tensor());
+    let y = layer.forward(&x, &controls, &noise).unwrap();
+    assert!(values(&y).iter().all(|y| y.abs() < 1e-14));
+    let store = y.sum_all().unwrap().backward().unwrap();
+    assert_eq!(values(store.get(&weights.tensor()).unwrap()), [4.0, 12.0]);
 }

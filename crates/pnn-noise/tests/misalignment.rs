@@ -43,8 +43,8 @@ fn every_motion_enters_its_port() {
     }
 }
 
-/// The mean of U(-1, 3) is 1, its variance 16/12; that of 4000 draws of it is known to 3 in a hundred (four of its
-/// standard deviations of sqrt(0.8/4000) of it, 0.057).
+/// The mean of U(-1, 3) is 1, its variance 16/12; that of 4000 draws of it is known to 6 in a hundred (four
+/// standard deviations of sqrt(0.8/4000) each).
 #[test]
 fn draws_have_their_statistics_and_panels_their_own_or_one() {
     let cases = [

@@ -1,5 +1,5 @@
 //! Sharpness-aware training against a deviation that has no explicit model: its slope is measured by
-//! displacing it, and training goes on where the loss is higher.
+//! displacing it, and the gradient is taken where the climb ends.
 
 use pnn_core::model::{InSilico, Mode, Model};
 use pnn_core::optim::{Evaluation, Point};
@@ -50,8 +50,8 @@ pub enum Turn {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
-    /// `theta + d + rate g`, as the code of Xu et al. (2026) has it: with its constants the probe is a
-    /// hundred times the climb.
+    /// `theta + d + rate g`, as the code of Xu et al. (2026) has it: the climb starts at the probe. With its
+    /// constants for one deviation it is short against that.
     #[default]
     Published,
     /// `theta + rate g`, as Eq. 4 of the paper has it.
@@ -68,7 +68,8 @@ pub enum Slope {
     OneSided,
     /// `(L(d) - L(-d)) / 2 d`: two passes more.
     TwoSided,
-    /// `dL/dtheta` at `d`, by backpropagation: the model must be differentiable in the deviation.
+    /// `dL/dtheta` at the calibrated setting, by backpropagation: the model must be differentiable in the
+    /// deviation.
     Analytic,
 }
 
@@ -178,7 +179,7 @@ impl DeviationAscent {
         loss: f64,
         seed: &Seed,
     ) -> pnn_core::Result<f64> {
-        let mut rng = seed.child(&climb.port).rng();
+        let mut rng = seed.rng();
         let mut share = || -> f64 { StandardUniform.sample(&mut rng) };
         let size = climb.probe * (1.0 - share());
         let sign = if climb.both_signs && share() < 0.5 { -1.0 } else { 1.0 };
@@ -194,7 +195,7 @@ impl DeviationAscent {
             Slope::OneSided => (at(probe)? - loss) / probe,
             Slope::TwoSided => (at(probe)? - at(-probe)?) / (2.0 * probe),
             Slope::Analytic => {
-                let deviation = Var::new(&Tensor::new(probe)?);
+                let deviation = Var::new(&Tensor::new(0.0)?);
                 let chip = displaced(&[(climb, deviation.tensor())])?;
                 let store = task.loss(STILL, &mut InSilico(&chip))?.backward()?;
                 task.counters.count_backward();
@@ -251,8 +252,13 @@ impl Strategy for DeviationAscent {
                     let value = without_gradients(|| task.loss(mode, truth))?;
                     (task.finite(&value, mode, truth)?, None)
                 };
-                let at = |climb| Ok((climb, Tensor::new(self.climb(climb, &task, loss, &seed)?)?));
-                there = displaced(&climbs.iter().map(at).collect::<pnn_core::Result<Vec<_>>>()?)?;
+                let at = |(number, climb): (usize, _)| {
+                    let seed = seed.index(number as u64);
+                    Ok((climb, Tensor::new(self.climb(climb, &task, loss, &seed)?)?))
+                };
+                there = displaced(
+                    &climbs.iter().enumerate().map(at).collect::<pnn_core::Result<Vec<_>>>()?,
+                )?;
                 if let Some(evaluation) = evaluation {
                     return Ok(evaluation);
                 }

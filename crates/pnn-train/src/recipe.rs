@@ -1,6 +1,7 @@
 //! Recipes: a method as plain data (parametrisation, strategy, optimizer, budget), checked when it
 //! is read, and the one place where names become objects.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use pnn_core::layers::Product;
@@ -8,7 +9,7 @@ use pnn_core::model::{Lab, Model};
 use pnn_core::ops::Sampling;
 use pnn_core::optim::{Adam, Asam, Descent, Optimizer, Rule, Sam, Schedule, Sgd, SharpnessAware};
 use pnn_core::{Bounds, Chip, DType, Deviations, PhysicalLayer, Seed, Twin};
-use pnn_data::Normalisation;
+use pnn_data::{Dataset, Normalisation};
 use pnn_devices::mrr::{Heater, Lorentzian, MrrBank, Parametrisation};
 use pnn_noise::{Noise, NoiseModel, Source};
 use serde::{Deserialize, Serialize};
@@ -340,6 +341,17 @@ impl Recipe {
     #[must_use]
     pub fn loss(&self) -> Loss {
         if self.raw.train == Trained::Masks { D2nn::LOSS } else { CROSS_ENTROPY }
+    }
+
+    /// The part of a training set that the recipe trains on.
+    ///
+    /// # Errors
+    /// If the set has fewer images than the recipe asks for.
+    pub fn part<'a>(&self, data: &'a Dataset) -> Result<Cow<'a, Dataset>> {
+        Ok(match self.raw.images {
+            Some(images) => Cow::Owned(data.range(0, images)?),
+            None => Cow::Borrowed(data),
+        })
     }
 
     /// How the recipe trains: its epochs, batches, schedule and pixels.

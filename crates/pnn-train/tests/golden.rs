@@ -124,6 +124,10 @@ impl Optimizer for Keep {
         Ok(evaluation)
     }
 
+    fn ascends(&self) -> bool {
+        false
+    }
+
     fn rule(&self) -> &dyn Rule {
         self.1.rule()
     }

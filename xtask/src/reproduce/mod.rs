@@ -18,12 +18,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pnn_eval::{Report, Section, Verdict};
+use pnn_core::{DType, Seed};
+use pnn_eval::{Report, Section, Verdict, on_port};
 
 use crate::error::{Error, Result};
 use analysis::{Context, Outcome};
 use chip::FixedChip;
-use config::{Catalogue, PROFILES};
+use config::{Analysis, Catalogue, PROFILES};
 use data::Data;
 use share::{Chosen, Shard};
 use training::Training;
@@ -136,7 +137,16 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     for method in profile.methods.values_mut() {
         method.fixed = Arc::clone(&fixed);
     }
-    for (id, _, plan) in &experiments {
+    for (id, experiment, plan) in &experiments {
+        if let Analysis::Misalignment(spec) = &experiment.analysis {
+            for key in &plan.methods {
+                let model = profile.methods[key].recipe.model(&Seed::new(0), DType::F32)?;
+                for axis in &spec.axes {
+                    on_port(model.as_ref(), &axis.port, &axis.layers, 0.0)
+                        .map_err(|reason| Error::Usage(format!("{id}, method {key}: {reason}")))?;
+                }
+            }
+        }
         for view in &plan.views {
             view.check(&data)
                 .map_err(|reason| Error::Usage(format!("{id}, view {:?}: {reason}", view.name)))?;

@@ -142,9 +142,8 @@ impl Job {
         let label = format!("{} seed {}", self.method.label, self.seed);
         let bar = Bar { progress, label, done, weight, record: &mut record, recorded: false };
         let mut observer = (bar, JsonLines::new(folder.join("metrics.jsonl")));
-        let part = recipe.images.map(|images| data.train.range(0, images)).transpose()?;
-        let train = part.as_ref().unwrap_or(&data.train);
-        let history = trainer.train(train, &config, &mut validate, &mut observer)?;
+        let train = recipe.part(&data.train)?;
+        let history = trainer.train(&train, &config, &mut validate, &mut observer)?;
         let weights = folder.join("weights.safetensors");
         store::save(
             &weights,

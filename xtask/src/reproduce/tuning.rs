@@ -152,6 +152,17 @@ fn score(run: &Trained, tuned_on: &TunedOn, tuning: &Data) -> Result<f64> {
             };
             KELVIN.iter().map(at).collect::<Result<_, _>>()?
         }
+        TunedOn::Sweep(axes) => {
+            let mut chips = vec![Chip::ideal()];
+            for axis in axes {
+                let at =
+                    |value: &f64| on_port(run.model.as_ref(), &axis.port, &axis.layers, *value);
+                let values = axis.values.iter().map(at).collect::<Result<Vec<Chip>, _>>()?;
+                let pairs = chips.iter().flat_map(|chip| values.iter().map(|v| chip.plus(v)));
+                chips = pairs.collect::<Result<_, _>>()?;
+            }
+            chips
+        }
         TunedOn::Noise(noise) => {
             let layers = run.model.physical_layers();
             let seed = Seed::new(0).child("tuning chips");

@@ -46,9 +46,7 @@ pub trait Optimizer {
     fn step(&mut self, params: &ParamSet, objective: &mut Objective<'_>) -> Result<Evaluation>;
 
     /// Whether a step also evaluates the objective at [`Point::Ascent`].
-    fn ascends(&self) -> bool {
-        false
-    }
+    fn ascends(&self) -> bool;
 
     /// The update rule.
     fn rule(&self) -> &dyn Rule;
@@ -66,6 +64,10 @@ impl<R: Rule> Optimizer for Descent<R> {
         let evaluation = objective(Point::Base)?;
         self.0.update(params, &evaluation.gradients)?;
         Ok(evaluation)
+    }
+
+    fn ascends(&self) -> bool {
+        false
     }
 
     fn rule(&self) -> &dyn Rule {

@@ -123,11 +123,25 @@ impl Diffractive {
                     masks += 1;
                     Stage::Mask(masks - 1)
                 }
-                Element::Absorber { fraction } => Stage::Absorber(*fraction),
+                Element::Absorber { fraction } => {
+                    if !(0.0..f64::INFINITY).contains(fraction) {
+                        let what = "absorbed fraction of the mean intensity";
+                        let (value, allowed) = (*fraction, "[0, infinity)");
+                        return Err(Error::Range { what, value, allowed });
+                    }
+                    Stage::Absorber(*fraction)
+                }
                 Element::Amplitude(values) => {
                     if values.dims() != [grid.height, grid.width] {
                         let want = format!("({}, {})", grid.height, grid.width);
                         return Err(pnn_core::Error::shape("aperture", values, want).into());
+                    }
+                    let wide = values.to_dtype(DType::F64)?;
+                    // Glass does not amplify.
+                    let bad = wide.elements::<f64>()?.iter().find(|v| v.is_nan() || v.abs() > 1.0);
+                    if let Some(value) = bad {
+                        let (what, value) = ("transmission of an aperture", *value);
+                        return Err(Error::Range { what, value, allowed: "[-1, 1]" });
                     }
                     Stage::Amplitude(both(values)?)
                 }
@@ -147,7 +161,7 @@ impl Diffractive {
         ports.push(port(PHASE_ERROR_TURN, "turn", PortShape::Fixed(shape.clone())));
         let outputs = vec![detectors.regions().len()];
         ports.push(port(READOUT_ERROR, "1", PortShape::Output(outputs.clone())));
-        ports.push(port(SHOT_NOISE, "sqrt(power)", PortShape::Output(outputs)));
+        ports.push(port(SHOT_NOISE, "1", PortShape::Output(outputs)));
         let bounds = Bounds::UNBOUNDED;
         let controls = [Control { name: "phase", unit: "turn", bounds, shape }];
         let (wavelengths_m, sampling) = (wavelengths_m.to_vec(), Sampling::Nearest);

@@ -102,12 +102,11 @@ pub fn pictures(title: &str, pictures: &[Picture]) -> Result<Svg> {
             return wrong("the list of pixels", picture.values.len(), height * width);
         }
         for [top, left, rows, columns] in &picture.marks {
-            if top + rows > height || left + columns > width {
-                return wrong(
-                    "the last pixel of a mark",
-                    top.max(left) + rows.max(columns),
-                    height,
-                );
+            if top + rows > height {
+                return wrong("the last row of a mark", top + rows, height);
+            }
+            if left + columns > width {
+                return wrong("the last column of a mark", left + columns, width);
             }
         }
     }
@@ -268,7 +267,9 @@ mod tests {
         assert!(error(&[picture((0, 3), 0)]).contains("pixel"));
         assert!(error(&[picture((2, 3), 5)]).contains("the list of pixels of \"mask\""));
         let marked = picture((2, 3), 6).marks([[1, 1, 1, 3]]);
-        assert!(error(&[marked]).contains("mark"));
+        let error = error(&[marked]);
+        assert!(error.contains("the last column of a mark of \"mask\""), "{error}");
+        assert!(error.contains('4') && error.contains('3'), "{error}");
         // Nothing but zeros has a scale too.
         assert!(pictures("P", &[picture((2, 3), 6)]).is_ok());
     }

@@ -135,6 +135,10 @@ impl Optimizer for Keep {
         Ok(evaluation)
     }
 
+    fn ascends(&self) -> bool {
+        false
+    }
+
     fn rule(&self) -> &dyn Rule {
         self.optimizer.rule()
     }

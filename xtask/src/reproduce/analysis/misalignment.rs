@@ -3,13 +3,13 @@
 
 use pnn_core::{Chip, Model};
 use pnn_eval::plot::{Axis, Heatmap, LineSeries, heatmap, line_chart};
-use pnn_eval::{Cell, Column, Evaluator, Interval, Svg, Table, on_port};
+use pnn_eval::{Cell, Column, Evaluator, Interval, Svg, Table, Verdict, on_port};
 
-use super::compare::{over_seeds, sources};
-use super::judged::{Judged, contest};
+use super::compare::{difference, over_seeds, percent, points, sources};
+use super::judged::{Case, Judged, contest};
 use super::{Context, Figures, Findings, optics};
 use crate::error::Result;
-use crate::reproduce::config::{Misalignment, Plan, SweptAxis, View};
+use crate::reproduce::config::{Contest, Keeps, Misalignment, Plan, SweptAxis, View};
 
 /// Accuracies of a method.
 struct Row {
@@ -44,7 +44,7 @@ impl Row {
 pub(super) fn analyse(spec: &Misalignment, plan: &Plan, context: &Context<'_>) -> Result<Findings> {
     let places = places(&spec.axes);
     let (mut figures, mut tables, mut details) = (Vec::new(), Vec::new(), Vec::new());
-    let mut judged = Vec::new();
+    let (mut judged, mut asked) = (Vec::new(), Vec::new());
     for view in &plan.views {
         let images = context.images(view)?;
         let count = images.len() as u64;
@@ -57,7 +57,7 @@ pub(super) fn analyse(spec: &Misalignment, plan: &Plan, context: &Context<'_>) -
                 let chips = chips(spec, run.model.as_ref(), &places)?;
                 for (accuracy, chip) in accuracy.iter_mut().zip(&chips) {
                     let chip = run.chip.plus(chip)?;
-                    accuracy.push(percent(run.model.as_ref(), &chip, evaluator, &images)?);
+                    accuracy.push(evaluated(run.model.as_ref(), &chip, evaluator, &images)?);
                 }
             }
             rows.push(Row { key: key.clone(), label: context.label(key), accuracy });
@@ -65,23 +65,13 @@ pub(super) fn analyse(spec: &Misalignment, plan: &Plan, context: &Context<'_>) -
         figures.extend(show(spec, view, &rows, count)?);
         tables.push(summary(spec, view, &rows, &places, count)?);
         details.push(whole(spec, view, &rows, &places, count)?);
+        let here = Here { spec, view, rows: &rows, places: &places, images: count, context };
+        judged.extend(here.kept()?);
         for pair in spec.contests.iter().filter(|contest| context.runs(contest)) {
-            let find = |key: &str| rows.iter().find(|row| row.key == key);
-            let by_seed = |values: &[f64]| values.iter().map(|v| vec![*v]).collect::<Vec<_>>();
-            let sides = [&pair.better, &pair.worse].map(|key| (context.label(key), find(key)));
-            let mut case = |place: &str, of: &dyn Fn(&Row) -> Vec<f64>| -> Result<()> {
-                let [a, b] = sides.each_ref().map(|(_, row)| row.map(|row| by_seed(&of(row))));
-                let place = format!("{place}, {}", view.name);
-                let sides = ((&*sides[0].0, a.as_deref()), (&*sides[1].0, b.as_deref()));
-                judged.push(contest(sides.0, sides.1, &place, count)?);
-                Ok(())
-            };
-            for at in &spec.judged_at {
-                let number = places.iter().position(|place| place == at);
-                let of = |row: &Row| number.map_or_else(Vec::new, |n| row.accuracy[n].clone());
-                case(&words(spec, at), &of)?;
-            }
-            case("mean of the sweep", &Row::averaged)?;
+            judged.extend(here.contests(pair)?);
+        }
+        for pair in spec.asked.iter().filter(|contest| context.runs(contest)) {
+            asked.extend(here.contests(pair)?);
         }
     }
     let (pictures, warnings) = optics::show(spec, plan, context)?;
@@ -95,10 +85,84 @@ pub(super) fn analyse(spec: &Misalignment, plan: &Plan, context: &Context<'_>) -
         format!("Swept: {}. 0 is the calibrated setting.", ports.join("; ")),
         context.about_intervals(&plan.methods),
     ];
+    paragraphs.extend(spec.notes.iter().cloned());
     paragraphs.extend(warnings);
+    let asked = Judged::of(asked);
+    if let Some(table) = asked.table()? {
+        paragraphs.push(format!("Beside the claim: {}", asked.headline));
+        tables.push(table);
+    }
     let papers = spec.paper.iter().filter(|paper| plan.methods.contains(&paper.method));
     paragraphs.extend(sources(papers.map(|paper| (&*paper.label, &*paper.source))));
     Ok(Findings { judged: Judged::of(judged), paragraphs, figures, tables, details })
+}
+
+/// What is judged in a view.
+struct Here<'a> {
+    spec: &'a Misalignment,
+    view: &'a View,
+    rows: &'a [Row],
+    places: &'a [Vec<f64>],
+    images: u64,
+    context: &'a Context<'a>,
+}
+
+impl Here<'_> {
+    /// The accuracies in percent of a method at a place, by seed.
+    fn at(&self, key: &str, place: &[f64]) -> Option<Vec<f64>> {
+        let number = self.places.iter().position(|known| known == place)?;
+        let row = self.rows.iter().find(|row| row.key == key)?;
+        Some(row.accuracy[number].clone())
+    }
+
+    /// Whether the method of the claim keeps its accuracy where it is judged.
+    fn kept(&self) -> Result<Vec<Case>> {
+        let Some(Keeps { method, within }) = &self.spec.keeps else { return Ok(Vec::new()) };
+        if !self.context.profile.methods.contains_key(method) {
+            return Ok(Vec::new());
+        }
+        let aligned = vec![0.0; self.spec.axes.len()];
+        let case = |at: &Vec<f64>| {
+            let label = self.context.label(method);
+            let place = format!("{label} keeps, {}, {}", words(self.spec, at), self.view.name);
+            let (Some(clean), Some(there)) = (self.at(method, &aligned), self.at(method, at))
+            else {
+                let words = "it was not run, or a training of it diverged".to_owned();
+                return Ok(Case { place, verdict: Verdict::NotTested, words });
+            };
+            let lost = difference(&clean, &there, self.images)?;
+            let verdict = if 100.0 * lost.high <= *within {
+                Verdict::Holds
+            } else if 100.0 * lost.low > *within {
+                Verdict::DoesNotHold
+            } else {
+                Verdict::Undecided
+            };
+            let now = percent(&over_seeds(&there, self.images)?);
+            let words = format!("{now}, lost {}; up to {within} are allowed", points(&lost));
+            Ok(Case { place, verdict, words })
+        };
+        self.spec.judged_at.iter().map(case).collect()
+    }
+
+    /// One method against another where they are judged, and on the mean of the sweep.
+    fn contests(&self, pair: &Contest) -> Result<Vec<Case>> {
+        let labels = [&pair.better, &pair.worse].map(|key| self.context.label(key));
+        let case = |place: String, of: &dyn Fn(&str) -> Option<Vec<f64>>| {
+            let side = |key: &str| Some(of(key)?.into_iter().map(|v| vec![v]).collect::<Vec<_>>());
+            let (better, worse) = (side(&pair.better), side(&pair.worse));
+            let place = format!("{place}, {}", self.view.name);
+            let sides = ((&*labels[0], better.as_deref()), (&*labels[1], worse.as_deref()));
+            contest(sides.0, sides.1, &place, self.images)
+        };
+        let mut cases = Vec::new();
+        for at in &self.spec.judged_at {
+            cases.push(case(words(self.spec, at), &|key| self.at(key, at))?);
+        }
+        let averaged = |key: &str| Some(self.rows.iter().find(|row| row.key == key)?.averaged());
+        cases.push(case("mean of the sweep".into(), &averaged)?);
+        Ok(cases)
+    }
 }
 
 /// Every combination of the values of the axes, the last the fastest.
@@ -120,7 +184,7 @@ fn chips(spec: &Misalignment, model: &dyn Model, places: &[Vec<f64>]) -> Result<
     places.iter().map(at).collect()
 }
 
-fn percent(
+fn evaluated(
     model: &dyn Model,
     chip: &Chip,
     evaluator: Evaluator<'_>,

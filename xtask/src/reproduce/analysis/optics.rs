@@ -165,7 +165,7 @@ fn masks(
         ),
         (
             pictures("Intensities at planes on the way", &planes)?,
-            "The first test image: the light that enters, and the light before and after each mask with its absorber."
+            "The first test image: the light that enters, the light before each mask, and the light after the last one and its absorber."
                 .into(),
         ),
         (
@@ -179,4 +179,4 @@ fn masks(
 
 /// Planes by their number among the fields of [`Diffractive::fields`].
 const PLANES: [(&str, usize); 4] =
-    [("input", 0), ("before mask 1", 3), ("after mask 1", 5), ("after mask 2", 8)];
+    [("input", 0), ("before mask 1", 3), ("before mask 2", 6), ("after mask 2", 8)];

@@ -47,8 +47,16 @@ pub(crate) struct Misalignment {
     pub(crate) axes: Vec<SweptAxis>,
     /// Where methods are compared, beside the mean of the sweep: a value for each axis.
     pub(crate) judged_at: Vec<Vec<f64>>,
+    /// Whose accuracy is to be kept there, if any is.
+    pub(crate) keeps: Option<Keeps>,
     /// Which methods the claim puts before which.
     pub(crate) contests: Vec<Contest>,
+    /// What else is compared, beside the claim.
+    #[serde(default)]
+    pub(crate) asked: Vec<Contest>,
+    /// What to know when reading the figures.
+    #[serde(default)]
+    pub(crate) notes: Vec<String>,
     #[serde(default)]
     pub(crate) paper: Vec<PaperMisalignment>,
 }
@@ -135,7 +143,8 @@ pub(crate) struct Transfer {
     pub(crate) paper: Vec<PaperTransfer>,
 }
 
-/// The claim that a method loses little on the way from the fixed chip to others.
+/// The claim that a method loses little: on the way from the fixed chip to others, or from aligned panels to
+/// misaligned ones.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Keeps {

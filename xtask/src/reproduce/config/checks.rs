@@ -68,7 +68,10 @@ impl Profile {
                 method.recipe.strategy,
                 StrategyRecipe::Pat { .. } | StrategyRecipe::Dat { .. }
             );
-            if in_situ && !method.tune.is_empty() && matches!(method.tuned_on, TunedOn::Noise(_)) {
+            if in_situ
+                && !method.tune.is_empty()
+                && matches!(method.tuned_on, TunedOn::Noise(_) | TunedOn::Sweep(_))
+            {
                 return Err(format!(
                     "methods.{key}.tuned_on: what trains in situ is deployed on the chip in its loop, which has errors; name clean"
                 ));
@@ -197,7 +200,9 @@ impl Analysis {
             }
             Self::Misalignment(spec) => {
                 let paper = spec.paper.iter().map(|paper| paper.method.as_str());
-                paper.chain(methods(&spec.contests)).collect()
+                let keeps = spec.keeps.iter().map(|keeps| keeps.method.as_str());
+                let named = paper.chain(methods(&spec.contests)).chain(methods(&spec.asked));
+                named.chain(keeps).collect()
             }
             Self::Histogram(_) | Self::Sensitivity(_) => Vec::new(),
         }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 pub(super) use analysis::{
-    Analysis, Contest, Curves, Deployment, Drift, Gap, Histogram, Knowledge, Misalignment,
+    Analysis, Contest, Curves, Deployment, Drift, Gap, Histogram, Keeps, Knowledge, Misalignment,
     PaperDeployment, PaperDrift, Rung, Sensitivity, SweptAxis, Transfer,
 };
 pub(super) use schema::{DataChoice, Experiment, Method, Plan, Profile, TunedOn, View};

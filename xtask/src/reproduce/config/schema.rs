@@ -90,6 +90,17 @@ pub(crate) enum TunedOn {
     Clean,
     /// Chips drawn from this, the same for all settings.
     Noise(NoiseModel),
+    /// Every combination of these deviations.
+    Sweep(Vec<Swept>),
+}
+
+/// Values of a deviation port of some layers, all alike.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Swept {
+    pub(crate) port: String,
+    pub(crate) layers: Vec<String>,
+    pub(crate) values: Vec<f64>,
 }
 
 impl TunedOn {
@@ -102,6 +113,12 @@ impl TunedOn {
         match self {
             Self::Drift => "common drift from -2 to 2 K".into(),
             Self::Clean => "no deviation but those of a chip in the loop".into(),
+            Self::Sweep(axes) => {
+                let axis = |axis: &Swept| {
+                    format!("{} of {} at {:?}", axis.port, axis.layers.join(", "), axis.values)
+                };
+                axes.iter().map(axis).collect::<Vec<_>>().join("; ")
+            }
             Self::Noise(noise) => {
                 serde_json::to_string(noise).unwrap_or_else(|_| "drawn chips".into())
             }

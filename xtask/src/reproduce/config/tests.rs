@@ -111,7 +111,7 @@ fn the_controlled_profile_is_level_in_free_space() {
             assert_eq!((method.tune.len(), ends(method)), (tunings, ends(bp)), "{key}");
             // What knows nothing about the misalignment is tuned so.
             let knows = !matches!(method.recipe.strategy, StrategyRecipe::Bp);
-            assert_eq!(knows, matches!(method.tuned_on, TunedOn::Noise(_)), "{key}");
+            assert_eq!(knows, matches!(method.tuned_on, TunedOn::Sweep(_)), "{key}");
         }
     }
 }
