@@ -98,7 +98,7 @@ fn a_little_beyond_is_out_of_reach() {
     let mesh = MziMesh::new(Layout::Rectangular, 2).unwrap();
     let mesh = mesh.with_splitter_error(SplitterError::Angle);
     let chip = Deviations::none().with(LEFT_SPLITTER_ERROR, Tensor::new(0.1).unwrap());
-    for (beyond, unreachable) in [(0.0, 0), (1e-10, 0), (1e-7, 1)] {
+    for (beyond, unreachable) in [(0.0, 0), (1e-13, 0), (1e-11, 1), (1e-7, 1)] {
         let bar = 0.1f64.sin() - beyond;
         let cross = (1.0 - bar * bar).sqrt();
         let target = of(2, 2, |i, j| if i == j { (bar, 0.0) } else { (0.0, cross) });
@@ -142,12 +142,14 @@ proptest! {
     #[test]
     fn ends_of_the_reach_are_exact(
         layout in prop::sample::select(UNIVERSAL.to_vec()),
-        ports in 2..=5usize,
+        ports in 2..=8usize,
         seed in any::<u64>(),
     ) {
         let programmed = at_the_ends(layout, ports, seed);
         prop_assert_eq!(programmed.unreachable, 0);
-        prop_assert!(programmed.distance < 1e-10, "{:e}", programmed.distance);
+        // With more ports three of 40,000 lie beyond: see rounding_is_no_lack_of_reach.
+        let allowed = if ports <= 6 { 1e-10 } else { 1e-9 };
+        prop_assert!(programmed.distance < allowed, "{:e}", programmed.distance);
     }
 
     /// Errors of phases are no obstacle to any matrix.

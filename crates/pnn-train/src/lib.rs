@@ -7,6 +7,7 @@ mod deviation;
 mod error;
 mod freespace_mlp;
 mod lenet;
+mod mrr_factory;
 mod mzi_lenet;
 mod observer;
 mod recipe;
@@ -20,11 +21,10 @@ pub use deviation::{Climb, DeviationAscent, DeviationAscentSettings, Form, Slope
 pub use error::{Error, Result};
 pub use freespace_mlp::FreeSpaceMlp;
 pub use lenet::{FcActivation, LayerFactory, LeNet5};
+pub use mrr_factory::MrrFactory;
 pub use mzi_lenet::MziLeNet5;
 pub use observer::{EpochRecord, JsonLines, Observer, StepEvent};
-pub use recipe::{
-    MrrFactory, RawRecipe, Recipe, RuleRecipe, SharpnessRecipe, StrategyRecipe, Trained, twins,
-};
+pub use recipe::{RawRecipe, Recipe, RuleRecipe, SharpnessRecipe, StrategyRecipe, Trained, twins};
 pub use resnet::ResNet18;
 pub use strategy::{
     Backprop, Batch, CROSS_ENTROPY, Loss, NoiseAware, Penalty, PhysicsAware, Pruning, StepContext,

@@ -4,13 +4,11 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use pnn_core::layers::Product;
 use pnn_core::model::{Lab, Model};
 use pnn_core::ops::Sampling;
 use pnn_core::optim::{Adam, Asam, Descent, Optimizer, Rule, Sam, Schedule, Sgd, SharpnessAware};
-use pnn_core::{Bounds, Chip, DType, Deviations, PhysicalLayer, Seed, Twin};
+use pnn_core::{Bounds, Chip, DType, Deviations, Seed, Twin};
 use pnn_data::{Dataset, Normalisation};
-use pnn_devices::mrr::{Heater, Lorentzian, MrrBank, Parametrisation};
 use pnn_noise::{Noise, NoiseModel, Source};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +16,8 @@ use crate::d2nn::D2nn;
 use crate::dat::{DualAdaptive, DualAdaptiveSettings};
 use crate::deviation::{DeviationAscent, DeviationAscentSettings};
 use crate::freespace_mlp::FreeSpaceMlp;
-use crate::lenet::{FcActivation, LayerFactory, LeNet5};
+use crate::lenet::{FcActivation, LeNet5};
+use crate::mrr_factory::MrrFactory;
 use crate::mzi_lenet::MziLeNet5;
 use crate::strategy::{Backprop, CROSS_ENTROPY, Loss, NoiseAware, PhysicsAware, Pruning, Strategy};
 use crate::trainer::{CheckpointConfig, TrainConfig};
@@ -471,32 +470,4 @@ pub fn twins(model: &dyn Model, chip: &Chip) -> Result<Lab> {
         }
     }
     Ok(lab)
-}
-
-/// Makes every layer a bank of the paper's microrings.
-#[derive(Debug, Clone, Copy)]
-pub struct MrrFactory(pub Trained);
-
-impl LayerFactory for MrrFactory {
-    fn layer(&self, _: &str, product: Product) -> pnn_core::Result<Arc<dyn PhysicalLayer>> {
-        let parametrisation = match self.0 {
-            Trained::Weights => Parametrisation::Weight,
-            Trained::Detunings => Parametrisation::Detuning,
-            Trained::Currents => Parametrisation::Current(Heater::Convention),
-            Trained::Phases | Trained::Modulators | Trained::Masks => {
-                return Err(pnn_core::Error::Unsupported {
-                    device: "a microring bank".into(),
-                    capability: format!("training {:?}", self.0).to_lowercase(),
-                });
-            }
-        };
-        match MrrBank::new(product, Lorentzian::default(), parametrisation) {
-            Ok(bank) => Ok(Arc::new(bank)),
-            Err(pnn_devices::Error::Core(error)) => Err(error),
-            Err(error) => Err(pnn_core::Error::Unsupported {
-                device: "microring bank".into(),
-                capability: error.to_string(),
-            }),
-        }
-    }
 }

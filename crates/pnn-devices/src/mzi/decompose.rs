@@ -46,12 +46,14 @@ pub(super) struct Factors {
     pub(super) outer: Vec<Factor>,
     pub(super) diagonal: Vec<Complex<f64>>,
     pub(super) inner: Vec<Factor>,
+    /// The smallest norm of two elements of which one was nulled.
+    pub(super) smallest: f64,
 }
 
 /// The factors of a unitary matrix (2, ports, ports).
 pub(super) fn factors(layout: Layout, wiring: &Wiring, target: &Tensor) -> Result<Factors> {
     let ports = wiring.ports();
-    let mut u = Square { ports, values: unitary(target, ports)? };
+    let mut u = Square { ports, values: unitary(target, ports)?, smallest: 1.0 };
     let firsts: Vec<usize> = wiring
         .columns()
         .iter()
@@ -94,13 +96,14 @@ pub(super) fn factors(layout: Layout, wiring: &Wiring, target: &Tensor) -> Resul
     }
     inner.reverse();
     let diagonal = (0..ports).map(|port| Complex::cis(u.at(port, port).arg())).collect();
-    Ok(Factors { outer, diagonal, inner })
+    Ok(Factors { outer, diagonal, inner, smallest: u.smallest })
 }
 
 /// A square matrix, row by row.
 struct Square {
     ports: usize,
     values: Vec<Complex<f64>>,
+    smallest: f64,
 }
 
 impl Square {
@@ -112,7 +115,7 @@ impl Square {
     /// what was `U` is now `U V`.
     fn null_from_input(&mut self, row: usize, top: usize) -> Matrix {
         let (a, b) = (self.at(row, top), self.at(row, top + 1));
-        let matrix = match direction(a, b) {
+        let matrix = match self.direction(a, b) {
             Some((a, b)) => [[b.conj(), -a.conj()], [a, b]],
             None => IDENTITY,
         };
@@ -128,7 +131,7 @@ impl Square {
     /// what was `U` is now `V U`.
     fn null_from_output(&mut self, top: usize, column: usize) -> Matrix {
         let (a, b) = (self.at(top, column), self.at(top + 1, column));
-        let matrix = match direction(a, b) {
+        let matrix = match self.direction(a, b) {
             Some((a, b)) => [[a, -b.conj()], [b, a.conj()]],
             None => IDENTITY,
         };
@@ -140,15 +143,23 @@ impl Square {
         }
         matrix
     }
+
+    /// Two numbers divided by their norm; none where that has not all its digits.
+    fn direction(
+        &mut self,
+        a: Complex<f64>,
+        b: Complex<f64>,
+    ) -> Option<(Complex<f64>, Complex<f64>)> {
+        let norm = a.norm().hypot(b.norm());
+        let exact = norm >= f64::MIN_POSITIVE / f64::EPSILON;
+        if exact {
+            self.smallest = self.smallest.min(norm);
+        }
+        exact.then(|| (a / norm, b / norm))
+    }
 }
 
 const IDENTITY: Matrix = [[Complex::ONE, Complex::ZERO], [Complex::ZERO, Complex::ONE]];
-
-/// Two numbers divided by their norm; none where that has not all its digits.
-fn direction(a: Complex<f64>, b: Complex<f64>) -> Option<(Complex<f64>, Complex<f64>)> {
-    let norm = a.norm().hypot(b.norm());
-    (norm >= f64::MIN_POSITIVE / f64::EPSILON).then(|| (a / norm, b / norm))
-}
 
 /// The elements of a matrix, if it is unitary.
 fn unitary(target: &Tensor, ports: usize) -> Result<Vec<Complex<f64>>> {

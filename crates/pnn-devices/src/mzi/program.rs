@@ -17,10 +17,12 @@ use super::ports::{
 const NOT_CORRECTED: [&str; 5] =
     [EXCESS_LOSS_DB, THERMAL_CROSSTALK, THETA_ERROR_VOLT, PHI_ERROR_VOLT, GAMMA_ERROR_VOLT];
 
-/// How far an amplitude may miss what is reachable and still be called reachable. The ratio of two small
-/// elements that are eliminated has few digits, and the rest of the mesh inherits its error: with 8 ports
-/// one mesh in three hundred misses by more than 1e-12, the worst of 20,000 by 3e-10.
-const ROUNDING: f64 = 1e-8;
+/// How far an amplitude may miss what is reachable and still be called reachable: rounding. The ratio of two
+/// small elements that are eliminated has few digits, what follows inherits its error, and two such in a row
+/// multiply theirs.
+fn rounding(ports: usize, smallest: f64) -> f64 {
+    (ports as f64 * f64::EPSILON / (smallest * smallest)).clamp(1e-12, 1e-8)
+}
 
 /// Controls for a chip, and how far it is from its target with them.
 #[derive(Debug, Clone)]
@@ -75,6 +77,7 @@ impl MziMesh {
             theta: vec![0.0; count],
             phi: vec![0.0; count],
             unreachable: 0,
+            rounding: rounding(self.wiring().ports(), factors.smallest),
         };
         for factor in &factors.outer {
             pass.realise(factor);
@@ -133,6 +136,7 @@ struct Pass<'a> {
     theta: Vec<f64>,
     phi: Vec<f64>,
     unreachable: usize,
+    rounding: f64,
 }
 
 impl Pass<'_> {
@@ -141,7 +145,7 @@ impl Pass<'_> {
         let [upper, lower] = [self.carried[top], self.carried[top + 1]];
         let wanted = [matrix[0].map(|v| upper * v), matrix[1].map(|v| lower * v)];
         let (left, right) = (self.splitters.0[cell], self.splitters.1[cell]);
-        let (theta, reached) = split(self.cells, &wanted, left, right);
+        let (theta, reached) = split(self.cells, &wanted, (left, right), self.rounding);
         let error = self.theta_errors[cell];
         self.theta[cell] = (theta - error).rem_euclid(TAU);
         // A turn of theta may change a sign, which the phases around it take over.
@@ -165,13 +169,13 @@ impl Pass<'_> {
 /// |M_11|^2 - (p - q)^2 = 4 p q sin^2(theta/2)
 /// |M_12|^2 - (r - t)^2 = 4 p q cos^2(theta/2)
 /// ```
-fn split(cells: &Cells, wanted: &Matrix, left: f64, right: f64) -> (f64, bool) {
+fn split(cells: &Cells, wanted: &Matrix, (left, right): (f64, f64), rounding: f64) -> (f64, bool) {
     let [al, bl] = cells.splitter.amplitudes(left);
     let [ar, br] = cells.splitter.amplitudes(right);
     let sign = (ar * al * br * bl).signum();
     let beyond = |amplitude: f64, limit: f64| {
         let above = sign * (amplitude - limit);
-        ((above * (amplitude + limit)).max(0.0).sqrt(), above >= -ROUNDING)
+        ((above * (amplitude + limit)).max(0.0).sqrt(), above >= -rounding)
     };
     let (sin, bar) = beyond(wanted[0][0].norm(), (ar * al - br * bl).abs());
     let (cos, cross) = beyond(wanted[0][1].norm(), (ar * bl - br * al).abs());
