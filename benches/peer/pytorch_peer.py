@@ -7,7 +7,7 @@ Reads one JSON request a line from stdin and answers each with one JSON line on 
     {"command": "prepare", "workload": {...}, "inputs": FILE, "variant": "eager"}
     {"command": "check", "variant": "eager", "gradients": FILE}
         gives the losses of the first steps and writes the first gradients to FILE, or gives the
-        number of correct answers of each chip
+        number of correct answers of each chip, or the largest eigenvalue of the Hessian
     {"command": "round", "variant": "eager", "n": 100}
         gives the seconds that n iterations took
     {"command": "release"}
@@ -17,7 +17,8 @@ A request that fails is answered by {"error": "..."}. Variants: `eager`, `channe
 that memory format), `compile` (torch.compile with static shapes) and `compile_channels_last`; for meshes
 that are made a matrix `real_product` instead of `channels_last` (as light is real, its product with real and imaginary
 parts). FILE is a safetensors file; inputs are `initial/NAME` (parameters and
-buffers), `images`, `labels`, for chips `shifts/CHIP/LAYER`, and for meshes `wanted`. Needs torch and numpy.
+buffers), `images`, `labels`, for chips `shifts/CHIP/LAYER`, and for meshes `wanted`. Needs torch and numpy, and
+pyhessian for the eigenvalue.
 """
 
 import gc
@@ -29,6 +30,7 @@ import time
 
 try:
     import torch
+    from lambda_max import LambdaMax
     from meshes import Passes
     from models import LeNet5, build, lorentzian
     from tensors import load, part, save
@@ -222,7 +224,7 @@ class Chips:
         return time.perf_counter() - start
 
 
-TASKS = {"step": Training, "epoch": Epoch, "chips": Chips}
+TASKS = {"step": Training, "epoch": Epoch, "chips": Chips, "lambda_max": LambdaMax}
 prepared = {}
 
 

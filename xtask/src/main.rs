@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod data;
 mod error;
+mod networks;
 mod progress;
 mod replay;
 mod reproduce;

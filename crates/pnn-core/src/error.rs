@@ -61,6 +61,22 @@ pub enum Error {
         capability: String,
     },
 
+    /// An iteration did not come to an end.
+    #[error(
+        "{what} did not converge in {iterations} iterations: the relative residual is {residual:.2e}, allowed is \
+         {tolerance:.2e}; allow more iterations or a larger tolerance"
+    )]
+    NotConverged {
+        /// The method.
+        what: String,
+        /// Iterations made.
+        iterations: usize,
+        /// The residual after the last one.
+        residual: f64,
+        /// The residual asked for.
+        tolerance: f64,
+    },
+
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     Io {

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod curvature;
 pub mod device;
 mod error;
 pub mod layers;

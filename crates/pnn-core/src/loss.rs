@@ -7,6 +7,10 @@ use crate::ops::{Real, dispatch};
 use crate::tensor::Buffer;
 use crate::{DType, Error, Result, Tensor};
 
+/// A loss of outputs (batch, classes) and labels (batch) of u32, as a scalar: a mean over the batch, such as
+/// [`cross_entropy`], or a sum, such as a [`one_hot_distance`].
+pub type Loss = fn(&Tensor, &Tensor) -> Result<Tensor>;
+
 /// Elements that one task works on; fixed, so that the order of sums never depends on the number of
 /// threads, and few enough to add in f32.
 const BLOCK: usize = 1 << 13;
@@ -81,6 +85,70 @@ pub fn one_hot_distance(output: &Tensor, labels: &Tensor, height: f64) -> Result
     }
     let target = Tensor::from_vec(target, [batch, classes])?.to_dtype(output.dtype())?;
     mean_squared_error(output, &target)? * (batch * classes) as f64
+}
+
+/// The Kullback-Leibler divergence of softened outputs from softened reference outputs, with `p` the
+/// softmax of `reference / temperature` and `q` that of `logits / temperature`:
+///
+/// ```text
+/// temperature^2 / batch  sum over batch and classes of  p (log p - log q)
+/// ```
+///
+/// the term of knowledge distillation (Hinton et al., 2015), whose gradient in the logits,
+/// `temperature / batch (q - p)`, keeps its size when the temperature changes.
+///
+/// # Shapes
+/// `logits` and `reference` (batch, classes), result scalar. Only `logits` get a gradient.
+///
+/// # Errors
+/// If shapes or types differ, the batch is empty, or the temperature is not positive and finite.
+pub fn kl_divergence(logits: &Tensor, reference: &Tensor, temperature: f64) -> Result<Tensor> {
+    let (batch, classes) =
+        logits.dims2().map_err(|_| Error::shape("logits", logits, "(batch, classes)"))?;
+    let fits = reference.dims() == logits.dims() && reference.dtype() == logits.dtype();
+    if !fits || logits.elem_count() == 0 {
+        let want = format!("{:?} of {:?}, not empty", logits.dims(), logits.dtype());
+        return Err(Error::shape("reference", reference, want));
+    }
+    if !(temperature > 0.0 && temperature.is_finite()) {
+        let (what, allowed) = ("temperature".to_owned(), "(0, infinity)");
+        return Err(Error::Range { what, value: temperature, allowed });
+    }
+    let loss = dispatch!(logits.dtype(), T => {
+        let rows = logits.elements::<T>()?.chunks(classes);
+        let pairs = rows.zip(reference.elements::<T>()?.chunks(classes));
+        let total: f64 = pairs.map(|(row, reference)| {
+            let (q, p) = (log_softmax(row, temperature), log_softmax(reference, temperature));
+            p.zip(q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>()
+        }).sum();
+        Ok(Tensor::from_scalar(T::of(total * temperature * temperature / batch as f64)))
+    })?;
+    let inputs = [logits.clone(), reference.detach()];
+    Ok(loss.with_gradient(&[logits], move |gradient| {
+        let [logits, reference] = &inputs;
+        let dz = dispatch!(gradient.dtype(), T => {
+            let scale = gradient.to_scalar::<T>()?.f64() * temperature / batch as f64;
+            let (z, r) = (logits.elements::<T>()?, reference.elements::<T>()?);
+            let mut dz = Buffer::scratch(z.len());
+            let pairs = z.chunks(classes).zip(r.chunks(classes));
+            for (dz, (row, reference)) in dz.chunks_mut(classes).zip(pairs) {
+                let (q, p) = (log_softmax(row, temperature), log_softmax(reference, temperature));
+                for (dz, (q, p)) in dz.iter_mut().zip(q.zip(p)) {
+                    *dz = T::of((q.exp() - p.exp()) * scale);
+                }
+            }
+            Tensor::from_buffer(dz, logits.shape())
+        })?;
+        Ok(vec![Some(dz)])
+    }))
+}
+
+/// The logarithm of the softmax of `row / temperature`, in f64.
+fn log_softmax<T: Real>(row: &[T], temperature: f64) -> impl Iterator<Item = f64> {
+    let scaled = move |z: &T| z.f64() / temperature;
+    let maximum = row.iter().map(scaled).fold(f64::NEG_INFINITY, f64::max);
+    let rest = row.iter().map(|z| (scaled(z) - maximum).exp()).sum::<f64>().ln();
+    row.iter().map(move |z| scaled(z) - maximum - rest)
 }
 
 /// `(maximum, log sum exp(z - maximum))` of one row, in f64.

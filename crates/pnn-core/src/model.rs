@@ -29,7 +29,8 @@ pub enum Mode {
     },
 }
 
-/// Counts of what was done, in passes of a batch through the whole model.
+/// Counts of what was done, in passes of a batch through the whole model; one of a part of a batch
+/// (as in ESAM) counts as one.
 #[derive(Debug, Default)]
 pub struct Counters {
     forward: Cell<u64>,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::device::Bounds;
 use crate::ops::{Real, dispatch, multiversion};
 use crate::tensor::GradStore;
-use crate::{Error, Result, Tensor, Var};
+use crate::{DType, Error, Result, Tensor, Var};
 
 /// A trainable tensor.
 #[derive(Debug, Clone)]
@@ -119,6 +119,43 @@ impl ParamSet {
         Gradients(self.0.iter().map(|p| store.get(&p.var.tensor()).cloned()).collect())
     }
 
+    /// All values, parameter by parameter, in f64.
+    ///
+    /// # Errors
+    /// If a tensor cannot be read.
+    pub fn to_flat(&self) -> Result<Vec<f64>> {
+        let mut flat = Vec::new();
+        for parameter in &self.0 {
+            append(&mut flat, &parameter.var.value())?;
+        }
+        Ok(flat)
+    }
+
+    /// Sets all values from a list as [`Self::to_flat`] gives it.
+    ///
+    /// # Errors
+    /// If its length differs.
+    pub fn set_flat(&self, flat: &[f64]) -> Result<()> {
+        let count: usize = self.0.iter().map(|p| p.var.tensor().elem_count()).sum();
+        if flat.len() != count {
+            let want = format!("({count}): one for each value of {} parameters", self.len());
+            return Err(Error::Shape {
+                what: "list of parameter values".into(),
+                got: vec![flat.len()],
+                want,
+            });
+        }
+        let mut rest = flat;
+        for parameter in &self.0 {
+            let shape = parameter.var.tensor().shape().clone();
+            let (own, others) = rest.split_at(shape.elem_count());
+            let value = Tensor::from_slice(own, shape)?.to_dtype(parameter.var.dtype())?;
+            parameter.var.set(&value)?;
+            rest = others;
+        }
+        Ok(())
+    }
+
     fn check_count(&self, what: &str, count: usize) -> Result<()> {
         if count == self.0.len() {
             return Ok(());
@@ -172,6 +209,42 @@ impl Gradients {
         global_norm(&self.0)
     }
 
+    /// The scalar product with other gradients over the parameters that have both, summed in f64 in a
+    /// fixed order.
+    ///
+    /// # Errors
+    /// If shapes or types differ.
+    pub fn dot(&self, other: &Self) -> Result<f64> {
+        let mut sum = 0.0;
+        for (a, b) in self.0.iter().zip(&other.0) {
+            let (Some(a), Some(b)) = (a, b) else { continue };
+            if a.dims() != b.dims() {
+                let want = format!("{:?}, that of the other", b.dims());
+                return Err(Error::shape("gradient of a scalar product", a, want));
+            }
+            sum += dispatch!(a.dtype(), T => {
+                Ok::<f64, Error>(products(a.elements::<T>()?, b.elements::<T>()?))
+            })?;
+        }
+        Ok(sum)
+    }
+
+    /// All gradients, parameter by parameter, in f64; zeros where the loss does not depend on a parameter.
+    ///
+    /// # Errors
+    /// If a gradient cannot be read.
+    pub fn to_flat(&self, params: &ParamSet) -> Result<Vec<f64>> {
+        params.check_count("gradients", self.0.len())?;
+        let mut flat = Vec::new();
+        for (parameter, gradient) in params.iter().zip(&self.0) {
+            match gradient {
+                Some(gradient) => append(&mut flat, gradient)?,
+                None => flat.resize(flat.len() + parameter.var.tensor().elem_count(), 0.0),
+            }
+        }
+        Ok(flat)
+    }
+
     /// The name of the first parameter with a gradient that is not finite.
     ///
     /// # Errors
@@ -186,6 +259,11 @@ impl Gradients {
         }
         Ok(None)
     }
+}
+
+fn append(flat: &mut Vec<f64>, tensor: &Tensor) -> Result<()> {
+    flat.extend_from_slice(tensor.to_dtype(DType::F64)?.elements::<f64>()?);
+    Ok(())
 }
 
 /// The 2-norm over a list of tensors, summed in f64 in a fixed order.
@@ -220,6 +298,17 @@ multiversion! {
         }
         for (lane, v) in lanes.iter_mut().zip(rest) {
             *lane += v.f64() * v.f64();
+        }
+        lanes.iter().sum()
+    }
+
+    /// The sum of products in f64, in eight interleaved accumulators.
+    fn products[T: Real](a: &[T], b: &[T]) -> f64 {
+        let mut lanes = [0.0; 8];
+        for (a, b) in a.chunks(8).zip(b.chunks(8)) {
+            for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
+                *lane += a.f64() * b.f64();
+            }
         }
         lanes.iter().sum()
     }

@@ -556,6 +556,22 @@ fn losses() {
             let absolute = 6.0 * eps(dtype) * largest(&z.tensor());
             assert_close(&case, dz.get(&z.tensor()).unwrap(), &want("dz"), 0.0, absolute);
         }
+        for case in golden.cases("kl/") {
+            let [z, reference] =
+                ["z", "reference"].map(|p| golden.get(&format!("{case}/{p}"), dtype));
+            let temperature = values(golden.raw(&format!("{case}/temperature")).unwrap())[0];
+            let node = var(&z);
+            let y = loss::kl_divergence(&node.tensor(), &reference, temperature).unwrap();
+            let store = y.backward().unwrap();
+            let want = |part: &str| golden.get(&format!("{case}/{part}"), DType::F64);
+            // Logarithms of size z / temperature, differences of them and exponentials are off by a few
+            // eps of that size, in f64; then the factors temperature^2 and temperature.
+            let size = 1.0 + largest(&z).max(largest(&reference)) / temperature;
+            let absolute = 8.0 * f64::EPSILON * size * temperature.powi(2).max(1.0);
+            assert_close(&case, &y, &want("y"), eps(dtype), absolute);
+            let dz = store.get(&node.tensor()).unwrap();
+            assert_close(&case, dz, &want("dz"), eps(dtype), absolute);
+        }
     }
 }
 
@@ -787,7 +803,7 @@ const COVERED: [(&str, &[&str]); 12] = [
         ],
     ),
     ("dense", &["linear", "add_bias", "relu", "sigmoid"]),
-    ("loss", &["cross_entropy", "mean_squared_error", "one_hot_distance"]),
+    ("loss", &["cross_entropy", "mean_squared_error", "one_hot_distance", "kl_divergence"]),
 ];
 
 /// Batch norms have two files, one for the layer and one for what is fused with it.

@@ -344,6 +344,9 @@ fn losses() {
     }
     let target = f64s(2, &[3, 4]);
     check(&[f64s(1, &[3, 4])], |t| loss::mean_squared_error(&t[0], &target));
+    for temperature in [0.7, 5.0] {
+        check(&[f64s(3, &[3, 4])], |t| loss::kl_divergence(&t[0], &target, temperature));
+    }
 }
 
 /// A product of losses has an incoming gradient other than 1.

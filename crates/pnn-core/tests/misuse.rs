@@ -302,6 +302,13 @@ fn losses() {
     assert!(loss::cross_entropy(&zeros(&[3]), &labels(&[0, 0, 0])).is_err());
     assert!(loss::mean_squared_error(&z, &zeros(&[3, 2])).is_err());
     assert!(loss::mean_squared_error(&zeros(&[0]), &zeros(&[0])).is_err());
+    assert!(loss::kl_divergence(&z, &zeros(&[3, 2]), 1.0).is_err());
+    assert!(loss::kl_divergence(&z, &z.to_dtype(DType::F32).unwrap(), 1.0).is_err());
+    assert!(loss::kl_divergence(&zeros(&[0, 3]), &zeros(&[0, 3]), 1.0).is_err());
+    for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let error = loss::kl_divergence(&z, &z, bad).unwrap_err().to_string();
+        assert!(error.contains("temperature") && error.contains("(0, infinity)"), "{error}");
+    }
     // NaN and infinity show.
     for bad in [f64::NAN, f64::INFINITY] {
         let z = tensor(&[bad, 0.0]).reshape((1, 2)).unwrap();
@@ -309,6 +316,9 @@ fn losses() {
         assert!(!value.is_finite(), "{bad}: {value}");
         let value: f64 =
             loss::mean_squared_error(&z, &zeros(&[1, 2])).unwrap().to_scalar().unwrap();
+        assert!(!value.is_finite());
+        let value: f64 =
+            loss::kl_divergence(&z, &zeros(&[1, 2]), 2.0).unwrap().to_scalar().unwrap();
         assert!(!value.is_finite());
     }
 }

@@ -203,7 +203,10 @@ impl Evaluator<'_> {
 }
 
 /// Does something with a model, whose running statistics are afterwards what they were.
-pub(crate) fn keeping_buffers<T>(model: &dyn Model, work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn keeping_buffers<T, E: From<pnn_core::Error>>(
+    model: &dyn Model,
+    work: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
     let buffers = model.buffers();
     let mut kept = Vec::with_capacity(buffers.len());
     for (_, var) in &buffers {

@@ -73,6 +73,46 @@ pub enum Error {
         level: f64,
     },
 
+    /// All values of one side are equal: a correlation is undefined then, not 0.
+    #[error("the rank correlation of {what} is undefined: {reason}")]
+    UndefinedCorrelation {
+        /// Whose correlation.
+        what: String,
+        /// Why there is none.
+        reason: &'static str,
+    },
+
+    /// So many resamples have no statistic that an interval of the others would mislead.
+    #[error(
+        "the statistic is undefined in {undefined} of {resamples} resamples, allowed are {limit}: too few or too equal units"
+    )]
+    UndefinedResamples {
+        /// Resamples without a statistic.
+        undefined: usize,
+        /// All resamples.
+        resamples: usize,
+        /// How many may have none.
+        limit: usize,
+    },
+
+    /// A cluster lies in some groups in part, so there is no one way to resample.
+    #[error(
+        "cluster {cluster:?} lies in several groups and some of these in several clusters: clusters within groups or groups within clusters are needed"
+    )]
+    CrossedClusters {
+        /// The first such cluster.
+        cluster: String,
+    },
+
+    /// A direction that leads nowhere.
+    #[error("the direction {what} is zero: {reason}")]
+    ZeroDirection {
+        /// Which direction.
+        what: &'static str,
+        /// Why it is zero, or what to do.
+        reason: &'static str,
+    },
+
     /// A class number that the confusion matrix does not have.
     #[error("class {class} does not exist, there are {classes} classes (0 to {})", classes.saturating_sub(1))]
     Class {

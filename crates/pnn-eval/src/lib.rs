@@ -2,9 +2,12 @@
 
 pub mod accuracy;
 pub mod confusion;
+pub mod correlation;
 mod error;
 pub mod features;
 pub mod interval;
+pub mod landscape;
+mod loss_surface;
 #[cfg(feature = "plots")]
 pub mod plot;
 pub mod report;
@@ -17,6 +20,7 @@ pub use confusion::ConfusionMatrix;
 pub use error::{Error, Result};
 pub use features::Features;
 pub use interval::{Interval, Method};
+pub use loss_surface::{DeviationAxis, LossSurface, Reduction, Spread};
 pub use report::{Report, Section, Verdict};
 pub use svg::Svg;
 pub use sweep::{SweepPoint, on_port, sweep};

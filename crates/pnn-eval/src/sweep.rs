@@ -1,7 +1,7 @@
 //! Sweeps over any deviation port and over chips.
 
 use pnn_core::model::Model;
-use pnn_core::{Chip, Tensor};
+use pnn_core::{Chip, DeviationPort, Tensor};
 use pnn_data::Dataset;
 use serde::Serialize;
 
@@ -14,29 +14,38 @@ use crate::{Error, Result};
 /// # Errors
 /// If a layer does not exist, is listed twice or has no such port, or the value is not finite.
 pub fn on_port(model: &dyn Model, port: &str, layers: &[String], value: f64) -> Result<Chip> {
-    let physical = model.physical_layers();
     if !value.is_finite() {
         let what = format!("deviation at port {port}");
         return Err(pnn_core::Error::Range { what, value, allowed: "finite numbers" }.into());
     }
     let mut chip = Chip::ideal();
     for (index, name) in layers.iter().enumerate() {
-        if layers[..index].contains(name) {
-            let (device, capability) = (format!("layer {name:?}"), "being listed twice".into());
-            return Err(pnn_core::Error::Unsupported { device, capability }.into());
-        }
-        let Some(layer) = physical.iter().find(|layer| layer.name() == name) else {
-            let known = physical.iter().map(|layer| layer.name());
-            return Err(pnn_core::Error::unknown("physical layer", name, known).into());
-        };
-        let ports = layer.device().ports();
-        if !ports.iter().any(|p| p.name == port) {
-            let known = ports.iter().map(|p| p.name);
-            return Err(pnn_core::Error::unknown("deviation port", port, known).into());
-        }
+        find_port(model, port, &layers[..index], name)?;
         chip.layer_mut(name).add(port, &Tensor::new(value)?)?;
     }
     Ok(chip)
+}
+
+/// The port called `port` of a layer that is not among those named before.
+pub(crate) fn find_port(
+    model: &dyn Model,
+    port: &str,
+    before: &[String],
+    name: &String,
+) -> Result<DeviationPort> {
+    if before.contains(name) {
+        let (device, capability) = (format!("layer {name:?}"), "being listed twice".into());
+        return Err(pnn_core::Error::Unsupported { device, capability }.into());
+    }
+    let physical = model.physical_layers();
+    let Some(layer) = physical.iter().find(|layer| layer.name() == name) else {
+        let known = physical.iter().map(|layer| layer.name());
+        return Err(pnn_core::Error::unknown("physical layer", name, known).into());
+    };
+    let ports = layer.device().ports();
+    ports.iter().find(|p| p.name == port).cloned().ok_or_else(|| {
+        pnn_core::Error::unknown("deviation port", port, ports.iter().map(|p| p.name)).into()
+    })
 }
 
 /// Accuracy at one setting of a sweep, over one or more chips.

@@ -44,7 +44,7 @@ pub(crate) fn save(
     for (name, tensor) in model_state(model) {
         tensors.insert(format!("model/{name}"), tensor);
     }
-    for (name, tensor) in optimizer.rule().state()? {
+    for (name, tensor) in optimizer.state()? {
         tensors.insert(format!("optimizer/{name}"), tensor);
     }
     for (name, tensor) in strategy.state()? {
@@ -79,7 +79,7 @@ pub(crate) fn load(
         tensors.iter().filter_map(strip).collect()
     };
     load_model_state(model, &part("model/"))?;
-    optimizer.rule_mut().load_state(&part("optimizer/"))?;
+    optimizer.load_state(&part("optimizer/"))?;
     strategy.load_state(&part("strategy/"))?;
     Ok(position)
 }

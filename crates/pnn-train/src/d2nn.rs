@@ -8,7 +8,7 @@ use pnn_core::ops::Sampling;
 use pnn_core::{DType, ParamSet, Result, Seed, Tensor, Var};
 use pnn_devices::diffraction::Diffractive;
 
-use crate::strategy::Loss;
+use crate::task::Loss;
 
 /// Images of 28 x 28 pixels in [0, 1], enlarged to 64 x 64 and set into the middle of 128 x 128, as intensities of the light
 /// that enters [`Diffractive::published`]. The layer is called optics.

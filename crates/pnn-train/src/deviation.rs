@@ -8,7 +8,8 @@ use pnn_core::{Chip, DType, Seed, Tensor, Var};
 use rand_distr::{Distribution, StandardUniform};
 use serde::{Deserialize, Serialize};
 
-use crate::strategy::{Batch, StepContext, StepReport, Strategy, Task};
+use crate::strategy::{StepContext, StepReport, Strategy};
+use crate::task::{Batch, Task};
 use crate::{Error, Result};
 
 /// A deviation that training climbs. Its unit is that of the port.

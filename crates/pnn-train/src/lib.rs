@@ -13,7 +13,9 @@ mod observer;
 mod recipe;
 mod resnet;
 mod strategy;
+mod task;
 mod trainer;
+mod trajectory;
 
 pub use d2nn::D2nn;
 pub use dat::{DualAdaptive, DualAdaptiveSettings, MiniUNet};
@@ -24,10 +26,14 @@ pub use lenet::{FcActivation, LayerFactory, LeNet5};
 pub use mrr_factory::MrrFactory;
 pub use mzi_lenet::MziLeNet5;
 pub use observer::{EpochRecord, JsonLines, Observer, StepEvent};
-pub use recipe::{RawRecipe, Recipe, RuleRecipe, SharpnessRecipe, StrategyRecipe, Trained, twins};
+pub use recipe::{
+    Pixels, RawRecipe, Recipe, RuleRecipe, SharpnessRecipe, StrategyRecipe, Trained,
+    TrajectoryRecipe, twins,
+};
 pub use resnet::ResNet18;
 pub use strategy::{
-    Backprop, Batch, CROSS_ENTROPY, Loss, NoiseAware, Penalty, PhysicsAware, Pruning, StepContext,
-    StepReport, Strategy, Task,
+    Backprop, CROSS_ENTROPY, NoiseAware, PhysicsAware, Pruning, StepContext, StepReport, Strategy,
 };
+pub use task::{Batch, Loss, Penalty, SoftTargets, Task};
 pub use trainer::{CheckpointConfig, TrainConfig, Trainer, Validate};
+pub use trajectory::{Mesa, MesaSettings, Saf, SafSettings};

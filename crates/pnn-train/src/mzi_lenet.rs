@@ -15,11 +15,13 @@ use pnn_devices::mzi::MziMesh;
 /// conv1, norm1, conv2, norm2, fc1, norm3, fc2, mesh; only the last is physical.
 ///
 /// # Shapes
-/// Input (batch, 1, 28, 28), output (batch, 10).
+/// Input (batch, 1, 28, 28), output (batch, 10), or (batch, detectors) of
+/// [`with_detectors`](Self::with_detectors).
 pub struct MziLeNet5 {
     front: [Physical; 4],
     norms: [BatchNorm; 3],
     mesh: Physical,
+    detectors: usize,
     parameters: ParamSet,
 }
 
@@ -77,7 +79,22 @@ impl MziLeNet5 {
         let physical = front.iter().chain([&mesh]).flat_map(Physical::parameters);
         let parameters =
             ParamSet::new(physical.chain(norms.iter().flat_map(BatchNorm::parameters)))?;
-        Ok(Self { front, norms, mesh, parameters })
+        Ok(Self { front, norms, mesh, detectors: CLASSES, parameters })
+    }
+
+    /// The network whose output is the first so many detectors, (batch, `detectors`): for a loss over more than
+    /// the ten logits.
+    ///
+    /// # Errors
+    /// If there are not ten at least or more than ports.
+    pub fn with_detectors(self, detectors: usize) -> Result<Self> {
+        let ports = self.front[3].device().controls()[0].shape[0];
+        if (CLASSES..=ports).contains(&detectors) {
+            return Ok(Self { detectors, ..self });
+        }
+        let what = format!("number of detectors for {CLASSES} classes and {ports} ports");
+        let allowed = "[classes, ports]";
+        Err(Error::Range { what, value: detectors as f64, allowed })
     }
 
     /// The network of the paper, around [`published_mesh`](Self::published_mesh).
@@ -115,7 +132,7 @@ impl Model for MziLeNet5 {
         let x = norm2.forward_with(&conv2.forward(&x, pass)?, pass.mode, &pool)?;
         let x = norm3.forward(&fc1.forward(&x.flatten_from(1)?, pass)?, pass.mode)?;
         let x = fc2.forward(&x, pass)?;
-        Self::logits(&self.mesh.forward(&x, pass)?)
+        self.mesh.forward(&x, pass)?.narrow(1, 0, self.detectors)
     }
 
     fn parameters(&self) -> &ParamSet {

@@ -5,21 +5,13 @@
 use std::collections::BTreeMap;
 
 use pnn_core::loss::cross_entropy;
-use pnn_core::model::{Counters, InSilico, InSitu, Lab, Mode, Model, Pass, Truth};
-use pnn_core::optim::{Evaluation, Objective, Optimizer, Point};
-use pnn_core::{Chip, DType, Seed, Tensor};
+use pnn_core::model::{Counters, InSilico, InSitu, Lab, Model, Truth};
+use pnn_core::optim::Optimizer;
+use pnn_core::{Chip, Seed, Tensor};
 use pnn_noise::NoiseModel;
 
+use crate::task::{Batch, Loss, Penalty, Task};
 use crate::{Error, Result};
-
-/// Inputs and labels of one step.
-#[derive(Debug, Clone)]
-pub struct Batch {
-    /// (batch, channels, height, width).
-    pub images: Tensor,
-    /// (batch) of u32.
-    pub labels: Tensor,
-}
 
 /// What a step gave.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,9 +19,6 @@ pub struct StepReport {
     /// The objective at the parameters before the step, penalties included.
     pub loss: f64,
 }
-
-/// A loss of logits and labels, such as [`cross_entropy`].
-pub type Loss = fn(&Tensor, &Tensor) -> pnn_core::Result<Tensor>;
 
 /// Everything a strategy may use in one step: a model, an optimizer and sources of truth, but
 /// never a concrete device.
@@ -51,9 +40,6 @@ pub struct StepContext<'a> {
     /// The task's loss.
     pub loss: Loss,
 }
-
-/// A differentiable term added to the loss.
-pub type Penalty<'a> = &'a dyn Fn(&dyn Model) -> Result<Option<Tensor>>;
 
 impl StepContext<'_> {
     /// One optimizer step on the loss of a batch under a source of truth, and clamping of the
@@ -89,171 +75,7 @@ impl<'a> StepContext<'a> {
     where
         'a: 'b,
     {
-        Task { model: self.model, counters: self.counters, loss: self.loss, batch }
-    }
-}
-
-/// The loss of a model on a batch, to be evaluated under any source of truth.
-#[derive(Clone, Copy)]
-pub struct Task<'a> {
-    /// The model.
-    pub model: &'a dyn Model,
-    /// Counts passes.
-    pub counters: &'a Counters,
-    loss: Loss,
-    batch: &'a Batch,
-}
-
-impl Task<'_> {
-    /// The loss under a source of truth.
-    ///
-    /// # Errors
-    /// If a layer fails.
-    pub fn loss(&self, mode: Mode, truth: &mut dyn Truth) -> pnn_core::Result<Tensor> {
-        let pass = &mut Pass::new(mode, truth, self.counters);
-        (self.loss)(&self.model.forward(&self.batch.images, pass)?, &self.batch.labels)
-    }
-
-    /// The value of a loss.
-    ///
-    /// # Errors
-    /// If it is not finite; the error names the layer where that starts.
-    pub fn finite(
-        &self,
-        loss: &Tensor,
-        mode: Mode,
-        truth: &mut dyn Truth,
-    ) -> pnn_core::Result<f64> {
-        let value = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        if value.is_finite() {
-            return Ok(value);
-        }
-        let layer = first_not_finite_layer(self.model, self.batch, mode, truth)?;
-        Err(pnn_core::Error::NotFinite { what: "the loss".into(), value, layer })
-    }
-
-    /// The gradient of a loss that was found in this mode and under this truth.
-    ///
-    /// # Errors
-    /// If loss or gradient are not finite.
-    pub fn gradient(
-        &self,
-        loss: &Tensor,
-        mode: Mode,
-        truth: &mut dyn Truth,
-    ) -> pnn_core::Result<Evaluation> {
-        let value = self.finite(loss, mode, truth)?;
-        let parameters = self.model.parameters();
-        let gradients = parameters.gradients(&loss.backward()?);
-        self.counters.count_backward();
-        if let Some(name) = gradients.first_not_finite(parameters)? {
-            return Err(pnn_core::Error::NotFinite {
-                what: "a gradient".into(),
-                value: f64::NAN,
-                layer: name.to_owned(),
-            });
-        }
-        Ok(Evaluation { loss: value, gradients })
-    }
-
-    /// One optimizer step on an objective, and clamping of the parameters to their bounds.
-    ///
-    /// # Errors
-    /// If the objective fails; parameters and running statistics are then as before.
-    pub fn minimise(
-        &self,
-        optimizer: &mut dyn Optimizer,
-        objective: &mut Objective<'_>,
-    ) -> Result<StepReport> {
-        let buffers = self.model.buffers();
-        let kept: Vec<Tensor> = buffers.iter().map(|(_, var)| var.value()).collect();
-        let parameters = self.model.parameters();
-        let result = optimizer.step(parameters, objective);
-        if result.is_err() {
-            // The pass that failed has moved the running statistics already.
-            for ((_, var), value) in buffers.iter().zip(&kept) {
-                var.set(value)?;
-            }
-        }
-        let evaluation = result?;
-        parameters.clamp_to_bounds()?;
-        Ok(StepReport { loss: evaluation.loss })
-    }
-
-    pub(crate) fn descend(
-        &self,
-        optimizer: &mut dyn Optimizer,
-        truth: &mut dyn Truth,
-        penalty: Option<Penalty<'_>>,
-    ) -> Result<StepReport> {
-        let mut failure = None;
-        let mut objective = |point: Point| -> pnn_core::Result<Evaluation> {
-            let mode = Mode::Train { update_statistics: point == Point::Base };
-            let mut loss = self.loss(mode, truth)?;
-            if let Some(penalty) = penalty {
-                match penalty(self.model) {
-                    Ok(Some(term)) => loss = (loss + term)?,
-                    Ok(None) => {}
-                    Err(Error::Core(error)) => return Err(error),
-                    Err(error) => {
-                        let (device, capability) = ("the penalty".into(), error.to_string());
-                        failure = Some(error);
-                        return Err(pnn_core::Error::Unsupported { device, capability });
-                    }
-                }
-            }
-            self.gradient(&loss, mode, truth)
-        };
-        let result = self.minimise(optimizer, &mut objective);
-        failure.map_or(result, Err)
-    }
-}
-
-/// Runs the batch once more and names the first physical layer whose output is not finite, or the
-/// first parameter, if that is where it starts.
-fn first_not_finite_layer(
-    model: &dyn Model,
-    batch: &Batch,
-    mode: Mode,
-    truth: &mut dyn Truth,
-) -> pnn_core::Result<String> {
-    for parameter in model.parameters().iter() {
-        if !parameter.var.value().all_finite()? {
-            return Ok(parameter.name.clone());
-        }
-    }
-    let mut watch = Watch { truth, culprit: None };
-    let mode = match mode {
-        Mode::Train { .. } => Mode::Train { update_statistics: false },
-        other => other,
-    };
-    // Whatever the pass gives or fails with, the culprit is what is asked for; this extra pass is
-    // counted on counters of its own.
-    let _ = model.forward(&batch.images, &mut Pass::new(mode, &mut watch, &Counters::default()));
-    Ok(watch.culprit.unwrap_or_else(|| "the output".into()))
-}
-
-struct Watch<'a> {
-    truth: &'a mut dyn Truth,
-    culprit: Option<String>,
-}
-
-impl Truth for Watch<'_> {
-    fn run(
-        &mut self,
-        name: &str,
-        device: &dyn pnn_core::PhysicalLayer,
-        x: &Tensor,
-        controls: &pnn_core::Controls,
-    ) -> pnn_core::Result<Tensor> {
-        if self.culprit.is_none() && !x.all_finite()? {
-            self.culprit = Some(format!("before {name}"));
-        }
-        let y = self.truth.run(name, device, x, controls)?;
-        if self.culprit.is_none() && !y.all_finite()? {
-            self.culprit = Some(name.to_owned());
-        }
-        Ok(y)
+        Task::new(self, batch)
     }
 }
 

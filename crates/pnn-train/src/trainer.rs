@@ -11,7 +11,8 @@ use pnn_data::{Batches, Dataset, Normalisation};
 
 use crate::checkpoint::{self, Position};
 use crate::observer::{EpochRecord, Observer, StepEvent};
-use crate::strategy::{Batch, Loss, StepContext, Strategy};
+use crate::strategy::{StepContext, Strategy};
+use crate::task::{Batch, Loss};
 use crate::{Error, Result};
 
 /// Settings of the loop.
@@ -159,9 +160,10 @@ impl Trainer<'_> {
         while position.step < steps {
             let started = Instant::now();
             let indices = batches.get(position.step);
+            let images = data.images_tensor(indices, &config.normalisation, dtype)?;
             let batch = Batch {
-                images: data.images_tensor(indices, &config.normalisation, dtype)?,
-                labels: data.labels_tensor(indices)?,
+                indices: indices.to_vec(),
+                ..Batch::new(images, data.labels_tensor(indices)?)
             };
             let mut cx = StepContext {
                 model: self.model,

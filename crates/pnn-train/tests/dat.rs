@@ -116,10 +116,8 @@ fn lab() -> (Lab, Rc<Cell<usize>>) {
 fn batch(images: usize, dtype: DType) -> Batch {
     let data = digits(images);
     let indices: Vec<usize> = (0..images).collect();
-    Batch {
-        images: data.images_tensor(&indices, &Normalisation::UNIT, dtype).unwrap(),
-        labels: data.labels_tensor(&indices).unwrap(),
-    }
+    let images = data.images_tensor(&indices, &Normalisation::UNIT, dtype).unwrap();
+    Batch::new(images, data.labels_tensor(&indices).unwrap())
 }
 
 fn step(

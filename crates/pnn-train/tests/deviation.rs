@@ -7,7 +7,9 @@ use pnn_core::device::PortShape;
 use pnn_core::loss::cross_entropy;
 use pnn_core::model::{Counters, InSilico, Lab, Mode, Model, Pass, Physical};
 use pnn_core::ops::{Sampling, linear};
-use pnn_core::optim::{Adam, Descent, Optimizer, Sam, SharpnessAware};
+use pnn_core::optim::{
+    Adam, Descent, LookSam, LookSamSettings, Optimizer, Sam, Sgd, SharpnessAware,
+};
 use pnn_core::{
     Bounds, Chip, Control, ControlSpec, Controls, DType, DeviationPort, Deviations, ParamSet,
     PhysicalLayer, Result, Seed, Tensor, Var,
@@ -97,7 +99,7 @@ fn network() -> (Network, Seen) {
 
 fn batch() -> Batch {
     let images = Seed::new(2).tensor(rand_distr::StandardNormal, &[5, 4], DType::F64).unwrap();
-    Batch { images, labels: Tensor::from_vec(vec![0u32, 1, 2, 0, 1], 5).unwrap() }
+    Batch::new(images, Tensor::from_vec(vec![0u32, 1, 2, 0, 1], 5).unwrap())
 }
 
 fn climb(port: &str) -> Climb {
@@ -138,7 +140,11 @@ fn step(
         seed,
         loss: CROSS_ENTROPY,
     };
+    let ascends = cx.optimizer.ascends();
     let report = strategy.step(&batch(), &mut cx).unwrap();
+    let analytic = u64::from(settings.slope == Slope::Analytic) * settings.extra_passes() as u64;
+    // The gradient at the calibrated setting is found only if the weights ascend by it.
+    assert_eq!(counters.read().backward, 1 + u64::from(ascends) + analytic);
     let calibrated = loss_at(&network().0, [0.0, 0.0]);
     assert!((report.loss - calibrated).abs() < 1e-15, "{} {calibrated}", report.loss);
     let passes = seen.lock().unwrap().clone();
@@ -196,6 +202,25 @@ fn second_pass_at(deviations: [f64; 2], rho: f64) -> Vec<f64> {
 fn close(got: &[f64], want: &[f64]) {
     for (got, want) in got.iter().zip(want) {
         assert!((got - want).abs() < 1e-12, "{got} {want}");
+    }
+}
+
+/// A step of `LookSAM` without an ascent takes its one gradient on the displaced chip, as a plain one does; one
+/// with an ascent is that of SAM.
+#[test]
+fn looksam_ascends_in_weights_and_deviations_in_its_own_rhythm() {
+    let settings = settings(vec![climb("gain")]);
+    let rule = || Sgd::new(0.1, 0.0).unwrap();
+    let look = LookSam::new(LookSamSettings { rho: 0.2, k: 3, alpha: 0.0 }).unwrap();
+    let mut look = SharpnessAware::new(rule(), look);
+    for number in 0..7 {
+        let got = step(&settings, &mut look, (0, number));
+        let mut sam = SharpnessAware::new(rule(), Sam::new(0.2).unwrap());
+        let mut plain = Descent(rule());
+        let other: &mut dyn Optimizer = if number % 3 == 0 { &mut sam } else { &mut plain };
+        let (passes, after) = step(&settings, other, (0, number));
+        assert_eq!(got.0, passes, "step {number}");
+        close(&got.1, &after);
     }
 }
 
@@ -313,7 +338,7 @@ fn probes_go_to_both_sides_and_ends_stay_within_limits() {
 fn the_networks_of_the_paper_can_be_climbed() {
     let seed = Seed::new(3);
     let images = seed.tensor(rand_distr::StandardUniform, &[4, 1, 28, 28], DType::F32).unwrap();
-    let batch = Batch { images, labels: Tensor::from_vec(vec![0u32, 1, 2, 3], 4).unwrap() };
+    let batch = Batch::new(images, Tensor::from_vec(vec![0u32, 1, 2, 3], 4).unwrap());
     let run = |sampling, slope, free: bool| {
         let (model, layer): (Box<dyn Model>, _) = if free {
             (Box::new(FreeSpaceMlp::new(sampling, &seed, DType::F32).unwrap()), "fc1")

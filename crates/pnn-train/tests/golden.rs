@@ -67,10 +67,8 @@ impl Golden {
     }
 
     fn batch(&self) -> Batch {
-        Batch {
-            images: self.tensors["images"].to_dtype(DType::F64).unwrap(),
-            labels: self.tensors["labels"].clone(),
-        }
+        let images = self.tensors["images"].to_dtype(DType::F64).unwrap();
+        Batch::new(images, self.tensors["labels"].clone())
     }
 
     fn step(&self, optimizer: &mut dyn Optimizer) -> (f64, Counters) {
@@ -117,9 +115,9 @@ impl Optimizer for Keep {
     fn step(
         &mut self,
         _: &ParamSet,
-        objective: &mut Objective<'_>,
+        objective: &mut dyn Objective,
     ) -> pnn_core::Result<Evaluation> {
-        let evaluation = objective(pnn_core::optim::Point::Base)?;
+        let evaluation = objective.evaluate(pnn_core::optim::Point::Base)?;
         self.0 = Some(evaluation.gradients.clone());
         Ok(evaluation)
     }

@@ -83,7 +83,7 @@ fn a_network_of_microrings_learns_a_batch() {
     let factory = MrrFactory(Trained::Detunings);
     let model = ResNet18::new(&factory, WIDTH, 10, &Seed::new(1), DType::F32).unwrap();
     assert_eq!(model.physical_layers().len(), 21);
-    let batch = Batch { images: golden["images"].clone(), labels: golden["labels"].clone() };
+    let batch = Batch::new(golden["images"].clone(), golden["labels"].clone());
     let mut optimizer = Descent(Adam::new(0.01).unwrap());
     let mut losses = Vec::new();
     for _ in 0..10 {

@@ -155,10 +155,8 @@ fn one_step(
 ) -> (pnn_train::Result<f64>, Counters) {
     let data = digits(40);
     let indices: Vec<usize> = (0..40).collect();
-    let batch = Batch {
-        images: data.images_tensor(&indices, &Normalisation::UNIT, dtype_of(model)).unwrap(),
-        labels: data.labels_tensor(&indices).unwrap(),
-    };
+    let images = data.images_tensor(&indices, &Normalisation::UNIT, dtype_of(model)).unwrap();
+    let batch = Batch::new(images, data.labels_tensor(&indices).unwrap());
     let mut optimizer = recipe(BP).optimizer().unwrap();
     let counters = Counters::default();
     let mut cx = StepContext {

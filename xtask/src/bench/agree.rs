@@ -20,12 +20,18 @@ const GRADIENT_FLOOR: f64 = 1e-4;
 /// Images a chip whose two largest outputs are so close that rounding decides, per 10,000.
 const CORRECT_TOLERANCE: f64 = 2.0;
 
+/// How exact an eigenvalue must be when it is timed.
+const LAMBDA_TOLERANCE: f64 = 0.01;
+
 /// Numbers that must agree.
 pub(super) enum Numbers {
     /// Losses of the first steps, and the gradients of the first one by parameter.
     Steps { losses: Vec<f64>, gradients: BTreeMap<String, Vec<f64>> },
     /// Correct answers of each chip.
     Correct(Vec<f64>),
+    /// The largest eigenvalue of a Hessian: of ours, as exactly as a comparison needs it and as it is timed; of the
+    /// peer's as it is timed.
+    LambdaMax { exact: f64, timed: f64 },
 }
 
 impl Numbers {
@@ -57,7 +63,10 @@ pub(super) fn agree(
             Ok(format!("losses to {loss:.0e}, gradients to {gradient:.0e} of their norm"))
         }
         (Numbers::Correct(ours), Numbers::Correct(peer)) => agree_correct(ours, peer),
-        _ => Err("one side gives losses and the other correct answers".into()),
+        (Numbers::LambdaMax { exact, timed }, Numbers::LambdaMax { timed: peer, .. }) => {
+            agree_lambda(*exact, *timed, *peer)
+        }
+        _ => Err("the sides give different kinds of numbers".into()),
     }
 }
 
@@ -136,6 +145,19 @@ fn agree_correct(ours: &[f64], peer: &[f64]) -> std::result::Result<String, Stri
     Ok(format!("correct answers of {chips} chips, {low} to {high}, to {worst} images"))
 }
 
+/// Both sides' eigenvalues as they are timed must be the exact one, to 1 %.
+fn agree_lambda(exact: f64, timed: f64, peer: f64) -> std::result::Result<String, String> {
+    let off = |value: f64| (value - exact).abs() / exact.abs();
+    for (side, value) in [("ours", timed), ("the peer's", peer)] {
+        let within = off(value) <= LAMBDA_TOLERANCE;
+        if !within {
+            return Err(format!("lambda_max is {exact:.4}, {side} {value:.4}; 1 % is allowed"));
+        }
+    }
+    let (ours, peer) = (off(timed), off(peer));
+    Ok(format!("lambda_max {exact:.3}, ours to {ours:.0e}, the peer's to {peer:.0e}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,13 +182,22 @@ mod tests {
         fails(&steps(&[2.0, 1.0], &[0.1, 0.21]), "gradients of a");
         fails(&steps(&[2.0, 1.0], &[0.1, f64::NAN]), "gradients of a");
         fails(&steps(&[2.0, 1.0], &[0.1]), "1 and 2 elements");
-        fails(&Numbers::Correct(vec![1.0]), "one side");
+        fails(&Numbers::Correct(vec![1.0]), "different kinds");
     }
 
     #[test]
     fn what_is_rounding_of_zero_may_differ() {
         let peer = steps(&[2.0], &[1e-9, -1e-9]);
         assert!(agree(&steps(&[2.0], &[-2e-9, 3e-9]), &peer, 1e-3).is_ok());
+    }
+
+    #[test]
+    fn eigenvalues_agree_to_a_percent() {
+        let of = |exact, timed| Numbers::LambdaMax { exact, timed };
+        assert!(agree(&of(50.0, 49.6), &of(f64::NAN, 50.4), 1e-3).is_ok());
+        for (ours, peer) in [(49.4, 50.0), (50.0, 50.6), (f64::NAN, 50.0), (50.0, f64::NAN)] {
+            assert!(agree(&of(50.0, ours), &of(f64::NAN, peer), 1e-3).is_err(), "{ours} {peer}");
+        }
     }
 
     #[test]

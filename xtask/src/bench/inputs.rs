@@ -32,11 +32,13 @@ pub(super) fn prepare(workload: &Workload, data: Option<&PathBuf>) -> Result<Inp
         (Task::Step, Network::Mesh { .. }, _) => (digits(0)?, digits(0)?),
         (Task::Epoch, _, Some(folder)) => (Mnist::load(folder)?.train, digits(0)?),
         (Task::Epoch, _, None) => (digits(TRAINING_IMAGES)?, digits(0)?),
-        (Task::Chips { .. }, _, Some(folder)) => {
+        (Task::Chips { .. } | Task::LambdaMax { .. }, _, Some(folder)) => {
             let mnist = Mnist::load(folder)?;
             (mnist.test, mnist.train)
         }
-        (Task::Chips { .. }, _, None) => (digits(TEST_IMAGES)?, digits(pnn_data::digits().len())?),
+        (Task::Chips { .. } | Task::LambdaMax { .. }, _, None) => {
+            (digits(TEST_IMAGES)?, digits(pnn_data::digits().len())?)
+        }
     };
     Ok(Inputs { images, train })
 }

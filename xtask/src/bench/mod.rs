@@ -135,7 +135,7 @@ fn measure(
     peer.release()?;
     let mut variants = Vec::new();
     let mut not_run = Vec::new();
-    for variant in peer::variants(workload.network).iter().copied() {
+    for variant in peer::variants(workload).iter().copied() {
         if let Err(error) = peer.prepare(workload, &file, variant) {
             let reason = format!("it cannot run: {error}");
             eprintln!("{}: {variant} is left out: {reason}", workload.id);
@@ -159,7 +159,7 @@ fn measure(
         }
     }
     // The plain variant is the judge: one that computes something else may be left out, not this.
-    let plain = peer::variants(workload.network)[0];
+    let plain = peer::variants(workload)[0];
     if !variants.iter().any(|variant| variant == plain) {
         let reason = not_run.iter().find(|(variant, _)| variant == plain);
         let reason = reason.map_or("it did not run", |(_, reason)| reason.as_str());

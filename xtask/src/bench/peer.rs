@@ -8,12 +8,16 @@ use pnn_core::store;
 use serde_json::{Value, json};
 
 use super::agree::Numbers;
-use super::workload::{MeshPeer, Network, Workload};
+use super::workload::{MeshPeer, Network, Task, Workload};
 use crate::error::{Error, Result};
 
 /// How the peer can run a workload; the fastest counts, and the first is the judge of the others.
-pub(super) fn variants(network: Network) -> &'static [&'static str] {
-    match network {
+pub(super) fn variants(workload: &Workload) -> &'static [&'static str] {
+    match workload.network {
+        // What differentiates twice cannot be compiled.
+        _ if matches!(workload.task, Task::LambdaMax { .. }) => {
+            &["pyhessian", "pyhessian_channels_last"]
+        }
         Network::Lenet5 | Network::Resnet18 { .. } => {
             &["eager", "channels_last", "compile", "compile_channels_last"]
         }
@@ -94,6 +98,9 @@ impl Peer {
         };
         if let Some(correct) = numbers("correct") {
             return Ok(Numbers::Correct(correct));
+        }
+        if let Some(timed) = answer["lambda_max"].as_f64() {
+            return Ok(Numbers::LambdaMax { exact: f64::NAN, timed });
         }
         let losses = numbers("losses")
             .ok_or_else(|| Error::Usage(format!("the peer answered {answer}, not losses")))?;

@@ -3,7 +3,7 @@
 use pnn_core::ops::Sampling;
 use pnn_core::optim::Schedule;
 use pnn_noise::{Motion, Noise, NoiseModel, Source, Spread};
-use pnn_train::{RawRecipe, RuleRecipe, SharpnessRecipe, StrategyRecipe, Trained};
+use pnn_train::{FcActivation, RawRecipe, RuleRecipe, SharpnessRecipe, StrategyRecipe, Trained};
 use serde::Serialize;
 
 /// One workload, as the peer gets it too.
@@ -36,6 +36,11 @@ pub(super) enum Task {
         /// Number of chips.
         count: usize,
         /// Images a forward pass.
+        batch: usize,
+    },
+    /// The largest eigenvalue of the Hessian of one trained network over all images, to 1 %.
+    LambdaMax {
+        /// Images a pass of the peer.
         batch: usize,
     },
 }
@@ -118,6 +123,8 @@ impl Workload {
     fn lenet5(id: &'static str, what: &'static str, batch_size: usize, iterations: usize) -> Self {
         let recipe = RawRecipe {
             weight_limit: None,
+            fc_activation: FcActivation::Relu,
+            pixels: None,
             sampling: Sampling::Nearest,
             images: None,
             in_order: false,
@@ -125,6 +132,7 @@ impl Workload {
             strategy: StrategyRecipe::Bp,
             optimizer: ADAM,
             sharpness: None,
+            trajectory: None,
             schedule: Schedule::Constant,
             epochs: 1,
             batch_size,
@@ -218,6 +226,11 @@ pub(super) fn all() -> Vec<Workload> {
         task: Task::Chips { count: 100, batch: 500 },
         ..Workload::lenet5("chips-100", chips, 64, 1)
     };
+    let lambda = "LeNet-5 of microrings, lambda_max of 10,000 images to 1 %, the peer PyHessian";
+    let lambda_max = Workload {
+        task: Task::LambdaMax { batch: 500 },
+        ..Workload::lenet5("lambda-max-10000", lambda, 64, 1)
+    };
     let mesh = "mesh of 64 ports, passes, batch 600, the peer as neurophox does it";
     let columns = "mesh of 64 ports, passes, batch 600, the peer column by column at its best";
     let materialised = "mesh of 64 ports, passes, batch 6000, the peer by its matrix";
@@ -235,6 +248,7 @@ pub(super) fn all() -> Vec<Workload> {
         Workload::resnet18("resnet18-w64-b128", 64, 1),
         mnist_epoch.target(0.8, 0.5),
         chips_100.target(0.8, 0.3),
+        lambda_max.target(1.0, 0.5),
         Workload::mesh("mesh64-b600", mesh, 600, MeshPeer::Neurophox).target(0.01, 0.005),
         Workload::mesh("mesh64-b600-columns", columns, 600, MeshPeer::Columns),
         Workload::mesh("mesh64-b6000-materialised", materialised, 6000, MeshPeer::Materialised)

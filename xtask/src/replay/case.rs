@@ -21,10 +21,12 @@ pub(super) struct Case {
     pub(super) images: Images,
     /// Of a microring network only.
     pub(super) fc_activation: Option<FcActivation>,
+    /// How many ports of a mesh the loss is over; the ten classes' if absent.
+    pub(super) ports: Option<usize>,
     /// Fabrication errors, of a mesh only.
     pub(super) fabrication: Option<PathBuf>,
     pub(super) perturb: Option<Perturb>,
-    pub(super) metric: String,
+    pub(super) metric: Metric,
     pub(super) expected: Vec<f64>,
     pub(super) tolerance: Option<f64>,
     pub(super) relative_tolerance: Option<f64>,
@@ -42,6 +44,16 @@ pub(super) struct Input {
 pub(super) enum BatchNorm {
     Batch,
     Running,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Metric {
+    /// Of the images, at each setting of the perturbation.
+    AccuracyPercent,
+    /// The largest eigenvalue of the Hessian of the loss in all that is trained; of rings in their detunings.
+    LambdaMax,
 }
 
 #[derive(Deserialize)]
@@ -108,6 +120,9 @@ impl Case {
             }
             ("freespace-mlp" | "d2nn", _, Some(_)) => return Err("fabrication is of meshes only"),
             _ => {}
+        }
+        if self.ports.is_some() && self.system != "mzi-lenet5" {
+            return Err("ports are of meshes only");
         }
         let panels = matches!(self.system.as_str(), "freespace-mlp" | "d2nn");
         match (&self.batch_norm, panels) {

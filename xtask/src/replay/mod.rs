@@ -12,14 +12,15 @@ use pnn_core::ops::Sampling;
 use pnn_core::{Bounds, Chip, DType, Model, Seed, Tensor, store};
 use pnn_data::{Mnist, Normalisation};
 use pnn_eval::sweep::{on_port, sweep};
-use pnn_eval::{BatchNormMode, Evaluator};
-use pnn_train::{D2nn, FreeSpaceMlp, LeNet5, MrrFactory, MziLeNet5, Trained};
+use pnn_eval::{BatchNormMode, Evaluator, LossSurface, Reduction};
+use pnn_train::{CROSS_ENTROPY, D2nn, FreeSpaceMlp, LeNet5, MrrFactory, MziLeNet5, Trained};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, read_text};
+use crate::networks::{self, PASS};
 use crate::progress::Progress;
 use crate::reproduce::chip::FixedChip;
-use case::{BatchNorm, Case, agree};
+use case::{BatchNorm, Case, Metric, agree};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -154,11 +155,6 @@ fn replay(id: &str, case: &serde_json::Value, args: &Args, mnist: &mut Option<Mn
         outcome.reason = Some(format!("unknown system {system:?}"));
         return outcome;
     }
-    if case["metric"] == "lambda_max" {
-        outcome.status = Status::Unsupported;
-        outcome.reason = Some("metric lambda_max is not built yet".to_owned());
-        return outcome;
-    }
     let case: Case = match serde_json::from_value(case.clone()) {
         Ok(case) => case,
         Err(error) => {
@@ -171,11 +167,7 @@ fn replay(id: &str, case: &serde_json::Value, args: &Args, mnist: &mut Option<Mn
         outcome.reason = Some(format!("malformed case: {reason}"));
         return outcome;
     }
-    if case.metric != "accuracy_percent" {
-        outcome.reason = Some(format!("unknown metric {:?}", case.metric));
-        return outcome;
-    }
-    match accuracies(&case, args, mnist) {
+    match measure(&case, args, mnist) {
         Ok(got) => {
             match agree(&case, &got) {
                 Ok(()) => outcome.status = Status::Passed,
@@ -199,7 +191,10 @@ fn network(case: &Case, folder: &Path) -> Result<(Box<dyn Model>, Chip)> {
             let values = if name == "gamma" { grid.flatten_all()? } else { mesh.gather(&grid)? };
             tensors.insert(format!("{}.{name}", MziLeNet5::MESH), values);
         }
-        let model = MziLeNet5::published(Bounds::UNBOUNDED, &Seed::new(0), DType::F64)?;
+        let mut model = MziLeNet5::published(Bounds::UNBOUNDED, &Seed::new(0), DType::F64)?;
+        if let Some(ports) = case.ports {
+            model = model.with_detectors(ports)?;
+        }
         load_model_state(&model, &tensors)?;
         let chip = match &case.fabrication {
             Some(path) => FixedChip::load(&folder.join(path))?,
@@ -225,18 +220,24 @@ fn network(case: &Case, folder: &Path) -> Result<(Box<dyn Model>, Chip)> {
         return Ok((Box::new(model), Chip::ideal()));
     }
     let activation = case.fc_activation.unwrap_or_default();
-    let factory = MrrFactory(Trained::Weights);
-    let model = LeNet5::new(&factory, activation, &Seed::new(0), DType::F64)?;
+    let trained = match case.metric {
+        Metric::AccuracyPercent => Trained::Weights,
+        Metric::LambdaMax => Trained::Detunings,
+    };
+    let model = LeNet5::new(&MrrFactory(trained), activation, &Seed::new(0), DType::F64)?;
     for layer in LeNet5::LAYERS {
         if let Some(weight) = tensors.get_mut(&format!("{layer}.weight")) {
             *weight = weight.clamp(-1.0, 1.0)?;
         }
     }
+    if case.metric == Metric::LambdaMax {
+        networks::as_detunings(&mut tensors)?;
+    }
     load_model_state(&model, &tensors)?;
     Ok((Box::new(model), Chip::ideal()))
 }
 
-fn accuracies(case: &Case, args: &Args, mnist: &mut Option<Mnist>) -> Result<Vec<f64>> {
+fn measure(case: &Case, args: &Args, mnist: &mut Option<Mnist>) -> Result<Vec<f64>> {
     let folder = args.manifest.parent().unwrap_or(Path::new("."));
     let (model, fabricated) = network(case, folder)?;
     let mnist = match mnist {
@@ -252,6 +253,12 @@ fn accuracies(case: &Case, args: &Args, mnist: &mut Option<Mnist>) -> Result<Vec
         normalisation: Normalisation::new(case.input.mean, case.input.std)?,
         calibration: None,
     };
+    if case.metric == Metric::LambdaMax {
+        let (loss, reduction) = (CROSS_ENTROPY, Reduction::Mean);
+        let surface = LossSurface { evaluator, loss, reduction, batch: PASS };
+        let mut surface = surface.of_parameters(model.as_ref(), &fabricated, &images)?;
+        return Ok(vec![networks::lambda_max(&mut surface)?]);
+    }
     let points = match &case.perturb {
         Some(perturb) => {
             let model = model.as_ref();

@@ -3,11 +3,11 @@
 
 use pnn_core::layers::BatchNorm;
 use pnn_core::model::{Model, Pass, Physical, load_model_state, model_state};
-use pnn_core::ops::relu;
+use pnn_core::ops::Tail;
 use pnn_core::{Chip, ParamSet, Tensor, Var};
 use pnn_data::Dataset;
 use pnn_eval::{Evaluation, Evaluator, Features};
-use pnn_train::MziLeNet5;
+use pnn_train::{FcActivation, MziLeNet5};
 
 use crate::error::Result;
 
@@ -20,8 +20,10 @@ pub(super) struct Deployed<'a> {
 }
 
 impl<'a> Deployed<'a> {
+    /// `fc_activation` is what follows the hidden layers of a network of rings.
     pub(super) fn new(
         model: &'a dyn Model,
+        fc_activation: FcActivation,
         evaluator: Evaluator<'a>,
         images: &'a Dataset,
     ) -> Result<Self> {
@@ -29,7 +31,7 @@ impl<'a> Deployed<'a> {
             let first = rest.layers[0].name();
             Ok((evaluator.features(model, &Chip::ideal(), first, images)?, rest))
         };
-        let rest = Rest::of(model)?.map(of).transpose()?;
+        let rest = Rest::of(model, fc_activation)?.map(of).transpose()?;
         Ok(Self { model, evaluator, images, rest })
     }
 
@@ -53,12 +55,13 @@ impl<'a> Deployed<'a> {
 struct Rest {
     layers: Vec<Physical>,
     norm: Option<BatchNorm>,
+    tail: Tail,
     parameters: ParamSet,
 }
 
 impl Rest {
     /// None of a network that is not of rings or a mesh.
-    fn of(model: &dyn Model) -> Result<Option<Self>> {
+    fn of(model: &dyn Model, fc_activation: FcActivation) -> Result<Option<Self>> {
         let known = model.physical_layers();
         let layer = |name: &str| known.iter().find(|l| l.name() == name).map(|l| (*l).clone());
         let (layers, norm) = match (layer(MziLeNet5::MESH), layer("fc2"), layer("fc3")) {
@@ -73,7 +76,11 @@ impl Rest {
         let physical = layers.iter().flat_map(Physical::parameters);
         let of_norm = norm.iter().flat_map(BatchNorm::parameters);
         let parameters = ParamSet::new(physical.chain(of_norm))?;
-        let rest = Self { layers, norm, parameters };
+        let tail = match fc_activation {
+            FcActivation::Relu => Tail::Relu,
+            FcActivation::None => Tail::None,
+        };
+        let rest = Self { layers, norm, tail, parameters };
         load_model_state(&rest, &model_state(model))?;
         Ok(Some(rest))
     }
@@ -83,7 +90,9 @@ impl Model for Rest {
     fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> pnn_core::Result<Tensor> {
         let x = self.layers[0].forward(x, pass)?;
         match (&self.norm, self.layers.get(1)) {
-            (Some(norm), Some(last)) => last.forward(&relu(&norm.forward(&x, pass.mode)?)?, pass),
+            (Some(norm), Some(last)) => {
+                last.forward(&norm.forward_with(&x, pass.mode, &self.tail)?, pass)
+            }
             _ => MziLeNet5::logits(&x),
         }
     }
@@ -107,14 +116,20 @@ mod tests {
     use pnn_data::Normalisation;
     use pnn_eval::BatchNormMode;
     use pnn_noise::{NoiseModel, Source};
-    use pnn_train::{FcActivation, LeNet5, MrrFactory, Trained};
+    use pnn_train::{LeNet5, MrrFactory, Trained};
 
     use super::*;
 
     #[test]
     fn what_is_run_once_changes_no_image_in_any_batch_norm_mode() {
+        for activation in [FcActivation::Relu, FcActivation::None] {
+            of_rings(activation);
+        }
+    }
+
+    fn of_rings(activation: FcActivation) {
         let factory = MrrFactory(Trained::Detunings);
-        let model = LeNet5::new(&factory, FcActivation::Relu, &Seed::new(3), DType::F32).unwrap();
+        let model = LeNet5::new(&factory, activation, &Seed::new(3), DType::F32).unwrap();
         let all = pnn_data::digits();
         let (images, calibration) = (all.range(0, 230).unwrap(), all.range(1000, 250).unwrap());
         let spread = Source::Fabrication { std_nm: 0.1 };
@@ -131,7 +146,7 @@ mod tests {
                 calibration: Some(&calibration),
             };
             let before = pnn_core::model::model_state(&model);
-            let deployed = Deployed::new(&model, evaluator, &images).unwrap();
+            let deployed = Deployed::new(&model, activation, evaluator, &images).unwrap();
             for noise in [NoiseModel::default(), last.clone(), first.clone()] {
                 let chip = noise.draw(&model.physical_layers(), 1, &seed).unwrap();
                 let want = evaluator.evaluate(&model, &chip, &images).unwrap();
@@ -156,7 +171,8 @@ mod tests {
         for batch_norm in [BatchNormMode::Running, BatchNormMode::Batch(100)] {
             let normalisation = Normalisation::MNIST;
             let evaluator = Evaluator { batch_norm, normalisation, calibration: None };
-            let deployed = Deployed::new(&model, evaluator, &images).unwrap();
+            let relu = FcActivation::Relu;
+            let deployed = Deployed::new(&model, relu, evaluator, &images).unwrap();
             for noise in [NoiseModel::default(), errors.clone()] {
                 let chip = noise.draw(&model.physical_layers(), 1, &Seed::new(7)).unwrap();
                 let want = evaluator.evaluate(&model, &chip, &images).unwrap();

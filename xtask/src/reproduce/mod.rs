@@ -6,6 +6,7 @@ pub(crate) mod chip;
 mod config;
 mod data;
 mod front;
+mod precise;
 pub(crate) mod provenance;
 mod published;
 mod record;
@@ -69,8 +70,7 @@ pub(crate) struct Args {
 }
 
 /// Figures and tables of the paper that later work brings.
-const PLANNED: [(&str, &str); 5] = [
-    ("fig2g", "loss landscapes and lambda_max of the microring networks"),
+const PLANNED: [(&str, &str); 4] = [
     ("fig3b", "CIFAR-10 classification under drift"),
     ("fig3f", "autoencoder under drift"),
     ("fig3j", "generative network under drift"),
@@ -181,6 +181,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         fixed: &fixed,
         reference: args.reference.as_deref(),
         out: &args.out,
+        resume: args.resume,
     };
     report(args, &experiments, &context, tuned)
 }

@@ -8,7 +8,8 @@ use pnn_core::{Chip, DType, Seed, store};
 use pnn_data::Normalisation;
 use pnn_eval::{BatchNormMode, Evaluator};
 use pnn_train::{
-    CheckpointConfig, EpochRecord, JsonLines, Observer, StepEvent, StrategyRecipe, Trainer,
+    CheckpointConfig, EpochRecord, FcActivation, JsonLines, Observer, StepEvent, StrategyRecipe,
+    Trainer,
 };
 use sha2::{Digest, Sha256};
 
@@ -37,6 +38,8 @@ pub(crate) struct Trained {
     pub(crate) model: Box<dyn Model>,
     /// How it wants its pixels.
     pub(crate) normalisation: Normalisation,
+    /// What follows its hidden layers, if it is of rings.
+    pub(crate) fc_activation: FcActivation,
     pub(crate) history: Vec<EpochRecord>,
     /// The chip that the network is deployed on: the one in the loop of its training, else the
     /// ideal one.
@@ -75,7 +78,8 @@ impl Job {
             StrategyRecipe::DeviationAscent(settings) => settings.extra_passes() as u64,
             _ => 0,
         };
-        1 + u64::from(recipe.sharpness.is_some()) + networks
+        let gradients = recipe.sharpness.map_or(1.0, |method| method.gradients_per_step());
+        gradients.ceil() as u64 + networks
     }
 
     /// Identifies everything that the result depends on.
@@ -151,7 +155,9 @@ impl Job {
             &self.metadata(data, &record.commits)?,
         )?;
         let normalisation = recipe.normalisation();
-        Ok(Trained { model, normalisation, history, chip, commits: record.commits })
+        let fc_activation = recipe.fc_activation;
+        let commits = record.commits;
+        Ok(Trained { model, normalisation, fc_activation, history, chip, commits })
     }
 
     /// Accuracy in percent without drift on the chip that the network is meant for; and of meshes,
@@ -173,7 +179,9 @@ impl Job {
         for &(mode, batch_norm) in modes {
             let evaluator = Evaluator { batch_norm, normalisation, calibration: None };
             let failed = |e: Error| pnn_train::Error::Observer(e.to_string());
-            let deployed = Deployed::new(model, evaluator, &data.test).map_err(failed)?;
+            let deployed =
+                Deployed::new(model, self.method.recipe.fc_activation, evaluator, &data.test)
+                    .map_err(failed)?;
             let mut add = |name: &str, chip: &Chip| -> pnn_train::Result<()> {
                 metrics.insert(format!("{name}_{mode}"), deployed.percent(chip).map_err(failed)?);
                 Ok(())

@@ -142,7 +142,7 @@ fn score(run: &Trained, tuned_on: &TunedOn, tuning: &Data) -> Result<f64> {
         normalisation: run.normalisation,
         calibration: None,
     };
-    let deployed = Deployed::new(run.model.as_ref(), evaluator, &tuning.test)?;
+    let deployed = Deployed::new(run.model.as_ref(), run.fc_activation, evaluator, &tuning.test)?;
     let chips: Vec<Chip> = match tuned_on {
         TunedOn::Clean => vec![Chip::ideal()],
         TunedOn::Drift => {

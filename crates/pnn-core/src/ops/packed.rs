@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::real::{Real, dispatch};
-use super::resample::{Motion, Sampling, motion_gradients};
+use super::resample::{Motion, Sampling, Taps, motion_gradients};
 use super::take::{Places, take};
 use crate::tensor::Buffer;
 use crate::{Error, Result, Tensor};
@@ -78,17 +78,10 @@ impl Packing {
     }
 
     /// The value at a pixel of a picture.
-    fn value(&self, picture: u32, pixel: u32) -> Option<usize> {
+    fn value(&self, picture: u32, pixel: usize) -> Option<usize> {
         let plane = self.pictures[1] * self.pictures[2];
-        self.shown[picture as usize * plane + pixel as usize].map(|value| value as usize)
+        self.shown[picture as usize * plane + pixel].map(|value| value as usize)
     }
-}
-
-/// A pixel of the old picture and its part in one of the new.
-#[derive(Clone, Copy)]
-struct Tap {
-    pixel: u32,
-    weight: f64,
 }
 
 /// What is read where values lie when their pictures are moved: the same as showing them
@@ -113,18 +106,14 @@ pub fn resample_packed(
         let want = format!("{} values, those of the packing", packing.read.len());
         return Err(Error::shape("values in pictures", values, want));
     }
-    let taps = Arc::new(taps(packing, &motion, sampling));
+    let read = packing.pixels.iter().map(|pixel| *pixel as usize);
+    let taps = Taps::new(&motion, sampling, read);
     let y = dispatch!(values.dtype(), T => {
         let x = values.elements::<T>()?;
         let mut y = Buffer::<T>::scratch(x.len());
         y.par_iter_mut().with_min_len(4096).zip(&packing.read).for_each(|(y, (picture, place))| {
-            let part = |tap: &Tap| {
-                let value = packing.value(*picture, tap.pixel).map_or(T::of(0.0), |v| x[v]);
-                T::of(tap.weight) * value
-            };
-            let own = taps.of(*place);
-            let (first, rest) = (own.first().map_or(T::of(0.0), part), own.get(1..));
-            *y = rest.unwrap_or_default().iter().fold(first, |sum, tap| sum + part(tap));
+            let value = |pixel| packing.value(*picture, pixel).map_or(T::of(0.0), |v| x[v]);
+            *y = taps.mix(*place as usize, value);
         });
         Tensor::from_buffer(y, values.shape())
     })?;
@@ -137,11 +126,11 @@ pub fn resample_packed(
                 let mut dx = Buffer::<T>::zeros(x.elem_count());
                 let read = packing.read.iter().zip(gradient.elements::<T>()?);
                 for ((picture, place), g) in read {
-                    for tap in taps.of(*place) {
-                        if let Some(value) = packing.value(*picture, tap.pixel) {
-                            dx[value] += T::of(tap.weight) * *g;
+                    taps.spread(*place as usize, *g, |pixel, part| {
+                        if let Some(value) = packing.value(*picture, pixel) {
+                            dx[value] += part;
                         }
-                    }
+                    });
                 }
                 Tensor::from_buffer(dx, x.shape())
             })
@@ -159,31 +148,6 @@ pub fn resample_packed(
     }))
 }
 
-/// The taps of the pixels that are read.
-struct Taps {
-    taps: Vec<Tap>,
-    /// Where those of each pixel begin; and the end.
-    starts: Vec<u32>,
-}
-
-impl Taps {
-    fn of(&self, place: u32) -> &[Tap] {
-        let place = place as usize;
-        &self.taps[self.starts[place] as usize..self.starts[place + 1] as usize]
-    }
-}
-
-fn taps(packing: &Packing, motion: &Motion, sampling: Sampling) -> Taps {
-    let (mut taps, mut starts) = (Vec::new(), vec![0]);
-    for pixel in &packing.pixels {
-        motion.for_each_tap(*pixel as usize, sampling, |pixel, weight| {
-            taps.push(Tap { pixel: pixel as u32, weight });
-        });
-        starts.push(taps.len() as u32);
-    }
-    Taps { taps, starts }
-}
-
 /// What a displacement of each pixel that is read would change, summed over the values read there.
 fn towards<T: Real>(packing: &Packing, motion: &Motion, x: &[T], g: &[T]) -> Vec<(f64, f64)> {
     let corners: Vec<_> =
@@ -192,7 +156,7 @@ fn towards<T: Real>(packing: &Packing, motion: &Motion, x: &[T], g: &[T]) -> Vec
     for ((picture, place), g) in packing.read.iter().zip(g) {
         let sum = &mut sums[*place as usize];
         for (pixel, slope) in corners[*place as usize] {
-            let value = pixel.and_then(|pixel| packing.value(*picture, pixel as u32));
+            let value = pixel.and_then(|pixel| packing.value(*picture, pixel));
             let value = value.map_or(0.0, |value| x[value].f64()) * g.f64();
             *sum = (sum.0 + slope.0 * value, sum.1 + slope.1 * value);
         }

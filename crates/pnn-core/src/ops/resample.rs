@@ -43,14 +43,12 @@ pub fn resample(x: &Tensor, linear: &Tensor, shift: &Tensor, sampling: Sampling)
     if x.elem_count() == 0 {
         return Ok(x.clone());
     }
+    let taps = Taps::new(&motion, sampling, 0..pixels);
     let y = dispatch!(x.dtype(), T => {
-        let taps = motion.taps(sampling);
         let mut y = Buffer::<T>::scratch(x.elem_count());
         y.par_chunks_mut(pixels).zip(x.elements::<T>()?.par_chunks(pixels)).for_each(|(y, x)| {
-            for (y, taps) in y.iter_mut().zip(taps.of_pixels()) {
-                let part = |tap: &Tap| T::of(tap.weight) * x[tap.pixel];
-                let (first, rest) = (taps.first().map_or(T::of(0.0), part), taps.get(1..));
-                *y = rest.unwrap_or_default().iter().fold(first, |sum, tap| sum + part(tap));
+            for (at, y) in y.iter_mut().enumerate() {
+                *y = taps.mix(at, |pixel| x[pixel]);
             }
         });
         Tensor::from_buffer(y, x.shape())
@@ -60,12 +58,11 @@ pub fn resample(x: &Tensor, linear: &Tensor, shift: &Tensor, sampling: Sampling)
         let [x, linear, shift] = &inputs;
         let dx = x.is_tracked().then(|| {
             dispatch!(gradient.dtype(), T => {
-                let taps = motion.taps(sampling);
                 let mut dx = Buffer::<T>::zeros(x.elem_count());
                 let pictures = dx.par_chunks_mut(pixels);
                 pictures.zip(gradient.elements::<T>()?.par_chunks(pixels)).for_each(|(dx, g)| {
-                    for (g, taps) in g.iter().zip(taps.of_pixels()) {
-                        taps.iter().for_each(|tap| dx[tap.pixel] += T::of(tap.weight) * *g);
+                    for (at, g) in g.iter().enumerate() {
+                        taps.spread(at, *g, |pixel, part| dx[pixel] += part);
                     }
                 });
                 Tensor::from_buffer(dx, x.shape())
@@ -84,21 +81,51 @@ pub fn resample(x: &Tensor, linear: &Tensor, shift: &Tensor, sampling: Sampling)
 
 /// A pixel of the old picture and its part in one of the new.
 struct Tap {
-    pixel: usize,
+    pixel: u32,
     weight: f64,
 }
 
-/// The taps of all pixels, one after the other.
-struct Taps {
+/// The taps of some pixels of the new picture, one after the other.
+pub(super) struct Taps {
     taps: Vec<Tap>,
-    /// Where those of each pixel end.
-    ends: Vec<usize>,
+    /// Where those of each pixel begin; and the end.
+    starts: Vec<u32>,
 }
 
 impl Taps {
-    fn of_pixels(&self) -> impl Iterator<Item = &[Tap]> {
-        let starts = std::iter::once(&0).chain(&self.ends);
-        starts.zip(&self.ends).map(|(start, end)| &self.taps[*start..*end])
+    pub(super) fn new(
+        motion: &Motion,
+        sampling: Sampling,
+        pixels: impl Iterator<Item = usize>,
+    ) -> Self {
+        let (mut taps, mut starts) = (Vec::new(), vec![0]);
+        for at in pixels {
+            motion.for_each_tap(at, sampling, |pixel, weight| {
+                taps.push(Tap { pixel: pixel as u32, weight });
+            });
+            starts.push(taps.len() as u32);
+        }
+        Self { taps, starts }
+    }
+
+    /// Those of one of the pixels, by its place in the list.
+    fn of(&self, place: usize) -> &[Tap] {
+        &self.taps[self.starts[place] as usize..self.starts[place + 1] as usize]
+    }
+
+    /// What the new picture has there, for the values of the old one.
+    pub(super) fn mix<T: Real>(&self, place: usize, value: impl Fn(usize) -> T) -> T {
+        let part = |tap: &Tap| T::of(tap.weight) * value(tap.pixel as usize);
+        let own = self.of(place);
+        let (first, rest) = (own.first().map_or(T::of(0.0), part), own.get(1..));
+        rest.unwrap_or_default().iter().fold(first, |sum, tap| sum + part(tap))
+    }
+
+    /// Calls `f(pixel, part)` with the parts of a gradient there that go to the pixels of the old picture.
+    pub(super) fn spread<T: Real>(&self, place: usize, gradient: T, mut f: impl FnMut(usize, T)) {
+        for tap in self.of(place) {
+            f(tap.pixel as usize, T::of(tap.weight) * gradient);
+        }
     }
 }
 
@@ -150,23 +177,8 @@ impl Motion {
             .then(|| y as usize * self.width + x as usize)
     }
 
-    /// For each pixel of the new picture, those of the old one.
-    fn taps(&self, sampling: Sampling) -> Taps {
-        let (mut taps, mut ends) = (Vec::new(), Vec::with_capacity(self.height * self.width));
-        for at in 0..self.height * self.width {
-            self.for_each_tap(at, sampling, |pixel, weight| taps.push(Tap { pixel, weight }));
-            ends.push(taps.len());
-        }
-        Taps { taps, ends }
-    }
-
     /// Calls `f(pixel, weight)` for the pixels of the old picture that have a part in pixel `at` of the new.
-    pub(super) fn for_each_tap(
-        &self,
-        at: usize,
-        sampling: Sampling,
-        mut f: impl FnMut(usize, f64),
-    ) {
+    fn for_each_tap(&self, at: usize, sampling: Sampling, mut f: impl FnMut(usize, f64)) {
         let (_, (x, y)) = self.place(at % self.width, at / self.width);
         match sampling {
             Sampling::Nearest => {

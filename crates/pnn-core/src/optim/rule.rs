@@ -22,6 +22,11 @@ pub trait Rule: Send {
     /// Sets the learning rate. One that is negative or not finite fails the next update.
     fn set_learning_rate(&mut self, rate: f64);
 
+    /// The running sum or average of the gradients by which the rule moves, for each parameter: the
+    /// velocity of SGD, the first moment of Adam. Shorter than the parameters or `None` where
+    /// nothing has been seen yet.
+    fn momentum(&self) -> &[Option<Tensor>];
+
     /// Everything that the next update depends on, beside parameters and settings.
     ///
     /// # Errors
@@ -35,7 +40,7 @@ pub trait Rule: Send {
     fn load_state(&mut self, state: &RuleState) -> Result<()>;
 }
 
-fn check(what: &str, value: f64, inside: bool, allowed: &'static str) -> Result<f64> {
+pub(super) fn check(what: &str, value: f64, inside: bool, allowed: &'static str) -> Result<f64> {
     if inside { Ok(value) } else { Err(Error::Range { what: what.to_owned(), value, allowed }) }
 }
 
@@ -126,6 +131,10 @@ impl Rule for Sgd {
         self.rate = rate;
     }
 
+    fn momentum(&self) -> &[Option<Tensor>] {
+        &self.velocity
+    }
+
     fn state(&self) -> Result<RuleState> {
         Ok(save("velocity", &self.velocity))
     }
@@ -142,12 +151,12 @@ fn key(name: &str, index: usize) -> String {
 }
 
 /// Saves a list of optional tensors as `name.index`, with its length implied by the indices.
-fn save(name: &str, tensors: &[Option<Tensor>]) -> RuleState {
+pub(super) fn save(name: &str, tensors: &[Option<Tensor>]) -> RuleState {
     let named = tensors.iter().enumerate();
     named.filter_map(|(i, t)| Some((key(name, i), t.clone()?))).collect()
 }
 
-fn load(name: &str, state: &RuleState) -> Vec<Option<Tensor>> {
+pub(super) fn load(name: &str, state: &RuleState) -> Vec<Option<Tensor>> {
     let mut tensors = Vec::new();
     for (stored, tensor) in state {
         let digits = stored.strip_prefix(name).and_then(|k| k.strip_prefix('.'));
@@ -329,6 +338,10 @@ impl Rule for Adam {
 
     fn set_learning_rate(&mut self, rate: f64) {
         self.rate = rate;
+    }
+
+    fn momentum(&self) -> &[Option<Tensor>] {
+        &self.first
     }
 
     fn state(&self) -> Result<RuleState> {

@@ -1,38 +1,127 @@
 //! Sharpness-aware minimisation: descend with the gradient taken at a nearby point of higher loss.
 
 use crate::ops::{Real, dispatch, multiversion};
-use crate::optim::{Evaluation, Objective, Optimizer, Point, Rule};
+use crate::optim::{Evaluation, Objective, Optimizer, Point, Rule, RuleState, displaced};
 use crate::params::{Gradients, ParamSet};
 use crate::tensor::Buffer;
 use crate::{Error, Result, Tensor};
 
 /// Added to the norm so that a vanishing gradient gives a vanishing ascent, as in the reference
 /// implementations.
-const EPS: f64 = 1e-12;
+pub(super) const EPS: f64 = 1e-12;
 
-/// Where to ascend from a point with a given gradient: the one thing in which members of the SAM
-/// family differ. Implement it to add one.
+/// Where to ascend from a point with a given gradient, and what to descend along then: in this the
+/// members of the SAM family differ that evaluate the whole batch. Implement it to add one; only
+/// [`Self::displacement`] must be given.
 pub trait Ascent: Send {
-    /// The displacement of each parameter, or `None` where it stays. All `None` makes the step a
-    /// plain one.
+    /// The displacement of each parameter, or `None` where it stays. All `None` makes the step one
+    /// without a second evaluation.
     ///
     /// # Errors
     /// If a tensor cannot be read.
     fn displacement(&self, params: &ParamSet, gradients: &Gradients)
     -> Result<Vec<Option<Tensor>>>;
 
-    /// Whether anything is displaced at all.
+    /// Whether anything is displaced at all in the next step.
     fn ascends(&self) -> bool {
         true
     }
+
+    /// Hears the learning rate of each step before its displacement, for ascents that follow it.
+    fn at_rate(&mut self, _rate: f64) {}
+
+    /// What the update rule descends along, out of the gradient at the base point and that at the
+    /// ascent point, if there was one; SAM's answer is the latter. It is asked once a step, after all
+    /// evaluations have succeeded: here is where an ascent may keep something for the next step.
+    ///
+    /// # Errors
+    /// If a tensor cannot be read.
+    fn descent(&mut self, base: &Gradients, ascent: Option<Gradients>) -> Result<Gradients> {
+        Ok(ascent.unwrap_or_else(|| base.clone()))
+    }
+
+    /// What is kept from step to step, by name.
+    ///
+    /// # Errors
+    /// If memory cannot be copied.
+    fn state(&self) -> Result<RuleState> {
+        Ok(RuleState::new())
+    }
+
+    /// Continues from a saved state.
+    ///
+    /// # Errors
+    /// If a tensor is missing.
+    fn load_state(&mut self, _state: &RuleState) -> Result<()> {
+        Ok(())
+    }
 }
 
-fn check_rho(rho: f64) -> Result<f64> {
+pub(super) fn check_rho(rho: f64) -> Result<f64> {
     if (0.0..f64::INFINITY).contains(&rho) {
         Ok(rho)
     } else {
         Err(Error::Range { what: "rho".into(), value: rho, allowed: "[0, infinity)" })
     }
+}
+
+/// The norm of all gradients together; with `eta`, of `(|x| + eta) g`.
+pub(super) fn norm(params: &ParamSet, gradients: &Gradients, eta: Option<f64>) -> Result<f64> {
+    let Some(eta) = eta else { return gradients.global_norm() };
+    let mut squares = 0.0;
+    for (parameter, g) in params.iter().zip(&gradients.0) {
+        let Some(g) = g else { continue };
+        let value = parameter.var.value();
+        squares += dispatch!(g.dtype(), T => {
+            let eta = T::of(eta);
+            let pairs = value.elements::<T>()?.iter().zip(g.elements::<T>()?);
+            Ok::<f64, Error>(pairs.map(|(x, g)| {
+                let weighed = ((x.abs() + eta) * *g).f64();
+                weighed * weighed
+            }).sum())
+        })?;
+    }
+    Ok(squares.sqrt())
+}
+
+/// `scale g`; with `eta`, `scale (|x| + eta)^2 g`.
+pub(super) fn along(
+    params: &ParamSet,
+    gradients: &Gradients,
+    eta: Option<f64>,
+    scale: f64,
+) -> Result<Vec<Option<Tensor>>> {
+    let displacement = params.iter().zip(&gradients.0).map(|(parameter, g)| {
+        let Some(g) = g else { return Ok(None) };
+        let Some(eta) = eta else { return (g * scale).map(Some) };
+        let value = parameter.var.value();
+        dispatch!(g.dtype(), T => {
+            let (x, g_values) = (value.elements::<T>()?, g.elements::<T>()?);
+            let mut e = Buffer::scratch(x.len());
+            adaptive_ascent(&mut e, x, g_values, T::of(eta), T::of(scale));
+            Tensor::from_buffer(e, g.shape()).map(Some)
+        })
+    });
+    displacement.collect()
+}
+
+/// The ascent of length `rho` along the gradients: SAM's, or with `eta` ASAM's.
+pub(super) fn climb(
+    params: &ParamSet,
+    gradients: &Gradients,
+    eta: Option<f64>,
+    rho: f64,
+) -> Result<Vec<Option<Tensor>>> {
+    if rho == 0.0 {
+        return Ok(vec![None; params.len()]);
+    }
+    let scale = rho / (norm(params, gradients, eta)? + EPS);
+    along(params, gradients, eta, scale)
+}
+
+/// The `eta` of an ascent that is adaptive or not, for methods whose authors know no other than 0.
+pub(super) fn eta_if(adaptive: bool) -> Option<f64> {
+    adaptive.then_some(0.0)
 }
 
 /// `e = rho g / |g|`, with the norm over all parameters together (Foret et al., 2021, Eq. 2).
@@ -57,12 +146,7 @@ impl Ascent for Sam {
         params: &ParamSet,
         gradients: &Gradients,
     ) -> Result<Vec<Option<Tensor>>> {
-        if self.rho == 0.0 {
-            return Ok(vec![None; params.len()]);
-        }
-        let scale = self.rho / (gradients.global_norm()? + EPS);
-        let scaled = gradients.0.iter().map(|g| g.as_ref().map(|g| g * scale).transpose());
-        scaled.collect()
+        climb(params, gradients, None, self.rho)
     }
 
     fn ascends(&self) -> bool {
@@ -106,37 +190,7 @@ impl Ascent for Asam {
         params: &ParamSet,
         gradients: &Gradients,
     ) -> Result<Vec<Option<Tensor>>> {
-        if self.rho == 0.0 {
-            return Ok(vec![None; params.len()]);
-        }
-        // |T g|, then e = rho T^2 g / |T g|.
-        let pairs = || params.iter().zip(&gradients.0);
-        let mut squares = 0.0;
-        for (parameter, g) in pairs() {
-            let Some(g) = g else { continue };
-            let value = parameter.var.value();
-            squares += dispatch!(g.dtype(), T => {
-                let eta = T::of(self.eta);
-                let pairs = value.elements::<T>()?.iter().zip(g.elements::<T>()?);
-                Ok::<f64, Error>(pairs.map(|(x, g)| {
-                    let weighed = ((x.abs() + eta) * *g).f64();
-                    weighed * weighed
-                }).sum())
-            })?;
-        }
-        let scale = self.rho / (squares.sqrt() + EPS);
-        let displacement = pairs().map(|(parameter, g)| {
-            let Some(g) = g else { return Ok(None) };
-            let value = parameter.var.value();
-            dispatch!(g.dtype(), T => {
-                let (x, g_values) = (value.elements::<T>()?, g.elements::<T>()?);
-                let (eta, scale) = (T::of(self.eta), T::of(scale));
-                let mut e = Buffer::scratch(x.len());
-                adaptive_ascent(&mut e, x, g_values, eta, scale);
-                Tensor::from_buffer(e, g.shape()).map(Some)
-            })
-        });
-        displacement.collect()
+        climb(params, gradients, Some(self.eta), self.rho)
     }
 
     fn ascends(&self) -> bool {
@@ -155,7 +209,7 @@ multiversion! {
 }
 
 /// A sharpness-aware step around any update rule: evaluate, ascend, evaluate again, return to the
-/// very same bits, and update with the second gradient.
+/// very same bits, and update with what the ascent makes of the two gradients (SAM: the second).
 #[derive(Debug, Clone)]
 pub struct SharpnessAware<R, A> {
     rule: R,
@@ -170,17 +224,18 @@ impl<R: Rule, A: Ascent> SharpnessAware<R, A> {
 }
 
 impl<R: Rule, A: Ascent> Optimizer for SharpnessAware<R, A> {
-    fn step(&mut self, params: &ParamSet, objective: &mut Objective<'_>) -> Result<Evaluation> {
-        let base = objective(Point::Base)?;
+    fn step(&mut self, params: &ParamSet, objective: &mut dyn Objective) -> Result<Evaluation> {
+        let base = objective.evaluate(Point::Base)?;
+        self.ascent.at_rate(self.rule.learning_rate());
         let displacement = self.ascent.displacement(params, &base.gradients)?;
-        if displacement.iter().all(Option::is_none) {
-            self.rule.update(params, &base.gradients)?;
-            return Ok(base);
-        }
-        let before = params.snapshot()?;
-        let sharp = params.shift(&displacement).and_then(|()| objective(Point::Ascent));
-        params.restore(&before)?;
-        self.rule.update(params, &sharp?.gradients)?;
+        let sharp = if displacement.iter().all(Option::is_none) {
+            None
+        } else {
+            let there = displaced(params, &displacement, || objective.evaluate(Point::Ascent))?;
+            Some(there.gradients)
+        };
+        let direction = self.ascent.descent(&base.gradients, sharp)?;
+        self.rule.update(params, &direction)?;
         Ok(base)
     }
 
@@ -195,4 +250,22 @@ impl<R: Rule, A: Ascent> Optimizer for SharpnessAware<R, A> {
     fn rule_mut(&mut self) -> &mut dyn Rule {
         &mut self.rule
     }
+
+    fn state(&self) -> Result<RuleState> {
+        let mut state = self.rule.state()?;
+        let own = self.ascent.state()?.into_iter();
+        state.extend(own.map(|(name, tensor)| (format!("{ASCENT}{name}"), tensor)));
+        Ok(state)
+    }
+
+    fn load_state(&mut self, state: &RuleState) -> Result<()> {
+        let own = state.iter().filter_map(|(name, tensor)| {
+            Some((name.strip_prefix(ASCENT)?.to_owned(), tensor.clone()))
+        });
+        self.ascent.load_state(&own.collect())?;
+        self.rule.load_state(state)
+    }
 }
+
+/// What the names of an ascent's state begin with, beside those of the rule.
+const ASCENT: &str = "ascent/";

@@ -180,6 +180,17 @@ def loss():
         case = f"one-hot/{i}"
         out |= {f"{case}/z": z, f"{case}/y": y, f"{case}/dz": dz}
         out[f"{case}/labels"] = labels.numpy().astype(np.uint32)
+    # As in AngusDujw/SAF, SAF_train.py and MESA_train.py, train_one_epoch, with the dimension of softmax said.
+    for i, (b, k, scale, temperature) in enumerate([(1, 2, 1.0, 1.0), (5, 10, 3.0, 5.0), (3, 4, 20.0, 0.7)]):
+        g = seeded(440 + i)
+        z, reference = normal(g, b, k, scale=scale).requires_grad_(), normal(g, b, k, scale=scale)
+        softmax = torch.nn.functional.softmax
+        each = torch.nn.functional.kl_div(softmax(z / temperature, 1).log(), softmax(reference / temperature, 1), reduction="none")
+        y = each.sum(-1).mean() * (temperature**2)
+        (dz,) = torch.autograd.grad(y, z)
+        case = f"kl/{i}"
+        out |= {f"{case}/z": z, f"{case}/reference": reference, f"{case}/y": y, f"{case}/dz": dz}
+        out[f"{case}/temperature"] = np.array([temperature])
     write("loss", out)
 
 

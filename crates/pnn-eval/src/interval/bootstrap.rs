@@ -38,12 +38,7 @@ pub fn bootstrap(
     if values.len() < 2 {
         return Err(Error::TooFew { what: "a bootstrap interval", got: values.len(), needed: 2 });
     }
-    // 1 − 0.9 is a little less than 0.1, which must not ask for a resample more.
-    let needed = (10.0 / (1.0 - level) - 1e-6).ceil().max(100.0) as usize;
-    if resamples < needed {
-        let what = "a bootstrap interval at this level (resamples)";
-        return Err(Error::TooFew { what, got: resamples, needed });
-    }
+    check_resamples(resamples, level)?;
     check_finite("the value", values)?;
     let estimate = statistic(values);
     check_finite("the statistic of the sample", &[estimate])?;
@@ -58,6 +53,17 @@ pub fn bootstrap(
     }
     check_finite("the statistic of the resample", &replicates)?;
     bca(estimate, &mut replicates, &jackknife(values, statistic)?, level)
+}
+
+/// Whether at least five resamples lie beyond each end, and there are 100.
+pub(crate) fn check_resamples(resamples: usize, level: f64) -> Result<()> {
+    // 1 − 0.9 is a little less than 0.1, which must not ask for a resample more.
+    let needed = (10.0 / (1.0 - level) - 1e-6).ceil().max(100.0) as usize;
+    if resamples >= needed {
+        return Ok(());
+    }
+    let what = "a bootstrap interval at this level (resamples)";
+    Err(Error::TooFew { what, got: resamples, needed })
 }
 
 /// The statistic of the sample without its first, second, ... value.
@@ -106,7 +112,7 @@ fn bca(estimate: f64, replicates: &mut [f64], left_out: &[f64], level: f64) -> R
 }
 
 /// The linearly interpolated quantile of a sorted sample (Hyndman and Fan 1996, type 7).
-fn quantile(sorted: &[f64], p: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], p: f64) -> f64 {
     let position = p * (sorted.len() - 1) as f64;
     let index = (position as usize).min(sorted.len() - 1);
     let next = (index + 1).min(sorted.len() - 1);

@@ -7,6 +7,7 @@
 //! | Mean over seeds and chips, each seed on the same chips | [`crossed`] |
 //! | Difference of two methods on the same seeds or chips | [`paired_differences`] |
 //! | Median, yield, quantile, anything else over seeds | [`bootstrap`] |
+//! | Rank correlation of two measures | [`RankCorrelation`](crate::correlation::RankCorrelation) |
 //!
 //! A Wilson interval speaks of the test set alone: it does not contain the spread over
 //! training seeds or over chips.
@@ -21,6 +22,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use bootstrap::bootstrap;
+pub(crate) use bootstrap::{check_resamples, quantile};
 pub use crossed::crossed;
 pub use student_t::{paired_differences, student_t};
 pub use wilson::wilson;
@@ -42,6 +44,8 @@ pub enum Method {
     Crossed,
     /// The bias-corrected and accelerated bootstrap (Efron 1987).
     BootstrapBca,
+    /// The quantiles of the resampled statistics (Efron 1979).
+    BootstrapPercentile,
 }
 
 impl fmt::Display for Method {
@@ -52,6 +56,7 @@ impl fmt::Display for Method {
             Self::PairedT => "paired Student t",
             Self::Crossed => "crossed Student t",
             Self::BootstrapBca => "BCa bootstrap",
+            Self::BootstrapPercentile => "percentile bootstrap",
         })
     }
 }
@@ -113,11 +118,11 @@ impl fmt::Display for Interval {
     }
 }
 
-fn check_level(level: f64) -> Result<()> {
+pub(crate) fn check_level(level: f64) -> Result<()> {
     if level > 0.0 && level < 1.0 { Ok(()) } else { Err(Error::Level { level }) }
 }
 
-fn check_finite(what: &'static str, values: &[f64]) -> Result<()> {
+pub(crate) fn check_finite(what: &'static str, values: &[f64]) -> Result<()> {
     match values.iter().position(|value| !value.is_finite()) {
         Some(index) => Err(Error::NotFinite { what, index, value: values[index] }),
         None => Ok(()),
@@ -136,7 +141,7 @@ fn normal_cdf(z: f64) -> f64 {
     Normal::standard().cdf(z)
 }
 
-fn mean(values: &[f64]) -> f64 {
+pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
@@ -188,18 +193,18 @@ mod tests {
 
 /// Golden values of `tests/golden/intervals.py`.
 #[cfg(test)]
-mod golden {
+pub(crate) mod golden {
     pub(super) fn cases(section: &str) -> Vec<serde_json::Value> {
         let all: serde_json::Value =
             serde_json::from_str(include_str!("../../tests/golden/intervals.json")).unwrap();
         all[section].as_array().unwrap().clone()
     }
 
-    pub(super) fn number(case: &serde_json::Value, key: &str) -> f64 {
+    pub(crate) fn number(case: &serde_json::Value, key: &str) -> f64 {
         case[key].as_f64().unwrap()
     }
 
-    pub(super) fn numbers(case: &serde_json::Value, key: &str) -> Vec<f64> {
+    pub(crate) fn numbers(case: &serde_json::Value, key: &str) -> Vec<f64> {
         case[key].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
     }
 

@@ -59,6 +59,32 @@ impl Axis {
         which: &str,
         data: impl IntoIterator<Item = f64>,
     ) -> Result<Scale> {
+        let (data, range) = self.ends(chart, which, data)?;
+        let (low, high) = padded(data.0, data.1, range);
+        Ok(Scale { logarithmic: self.logarithmic, low, high, low_px: 0.0, high_px: 1.0 })
+    }
+
+    /// As [`Self::scale`], without a margin around the data (unless they are all alike).
+    pub(super) fn tight_scale(
+        &self,
+        chart: &str,
+        which: &str,
+        data: impl IntoIterator<Item = f64>,
+    ) -> Result<Scale> {
+        let (data, range) = self.ends(chart, which, data)?;
+        let (low, high) = range.map_or(data, |(from, to)| (from.min(data.0), to.max(data.1)));
+        let same = high - low <= 1e-9 * low.abs().max(high.abs());
+        let (low, high) = if same { padded(low, high, None) } else { (low, high) };
+        Ok(Scale { logarithmic: self.logarithmic, low, high, low_px: 0.0, high_px: 1.0 })
+    }
+
+    /// The ends of the data, and of the range that is asked for; logarithms on a logarithmic axis.
+    fn ends(
+        &self,
+        chart: &str,
+        which: &str,
+        data: impl IntoIterator<Item = f64>,
+    ) -> Result<(Ends, Option<Ends>)> {
         let fail = |what: &str, value, allowed| {
             Err(Error::ChartValue {
                 chart: chart.to_owned(),
@@ -100,14 +126,13 @@ impl Axis {
         let inward = |value: f64| {
             if self.logarithmic { value.log10() } else { value }
         };
-        let (low, high) = padded(
-            inward(low),
-            inward(high),
-            self.range.map(|(from, to)| (inward(from), inward(to))),
-        );
-        Ok(Scale { logarithmic: self.logarithmic, low, high, low_px: 0.0, high_px: 1.0 })
+        let range = self.range.map(|(from, to)| (inward(from), inward(to)));
+        Ok(((inward(low), inward(high)), range))
     }
 }
+
+/// The least and the largest.
+type Ends = (f64, f64);
 
 /// The range with a margin around the data, save where the wanted range covers them.
 fn padded(low: f64, high: f64, wanted: Option<(f64, f64)>) -> (f64, f64) {
@@ -164,6 +189,45 @@ impl Scale {
         if self.logarithmic { self.logarithmic_ticks(about) } else { self.linear_ticks(about) }
     }
 
+    /// Round values within the ends for about ten lines of equal value, with their labels.
+    pub(super) fn levels(&self) -> Vec<(f64, String)> {
+        let margin = 1e-6 * (self.high - self.low);
+        let inside = |value: f64| {
+            let value = if self.logarithmic { value.log10() } else { value };
+            self.low + margin < value && value < self.high - margin
+        };
+        let within = |ticks: Vec<(f64, String)>| -> Vec<(f64, String)> {
+            ticks.into_iter().filter(|(value, _)| inside(*value)).collect()
+        };
+        if !self.logarithmic {
+            return within(self.linear_ticks(LEVELS));
+        }
+        let (first, last) = (self.low.floor() as i32, self.high.ceil() as i32);
+        let digits: [&[f64]; 5] = [
+            &[1.0],
+            &[1.0, 3.0],
+            &[1.0, 2.0, 5.0],
+            &[1.0, 1.5, 2.0, 3.0, 5.0, 7.0],
+            &[1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0],
+        ];
+        let of = |digits: &[f64]| {
+            let values = (first..=last)
+                .flat_map(|decade| digits.iter().map(move |digit| digit * 10f64.powi(decade)));
+            within(values.map(|value| (value, log_tick_label(value))).collect())
+        };
+        match digits.into_iter().map(of).find(|levels| levels.len() >= 7) {
+            // Beyond twenty decades every second one, and so on.
+            Some(levels) => {
+                let every = levels.len().div_ceil(20);
+                levels.into_iter().step_by(every).collect()
+            }
+            None => {
+                let (low, high) = (10f64.powf(self.low), 10f64.powf(self.high));
+                within(Self::exactly(low, high).linear_ticks(LEVELS))
+            }
+        }
+    }
+
     fn linear_ticks(&self, about: usize) -> Vec<(f64, String)> {
         // A large step may fall beside the range; one label alone does not tell a scale.
         let about = about.max(1);
@@ -210,6 +274,9 @@ impl Scale {
     }
 }
 
+/// About how many steps a linear range of levels is cut into; 7 to 14 come of it.
+const LEVELS: usize = 14;
+
 /// The round number (1, 2 or 5 times a power of ten) nearest above.
 fn round_step(raw: f64) -> f64 {
     let power = 10f64.powf(raw.log10().floor());
@@ -244,6 +311,19 @@ mod tests {
         assert_eq!(labels(log(1e-3, 10.0), 6), ["0.001", "0.01", "0.1", "1", "10"]);
         assert_eq!(labels(log(0.2, 2.0), 6), ["0.2", "0.5", "1", "2"]);
         assert_eq!(labels(log(0.21, 0.24), 4), ["0.21", "0.22", "0.23", "0.24"]);
+    }
+
+    #[test]
+    fn levels_are_round_and_inside() {
+        let tight = |axis: Axis, low, high| {
+            let levels = axis.tight_scale("c", "z", [low, high]).unwrap().levels();
+            levels.into_iter().map(|(_, label)| label).collect::<Vec<_>>()
+        };
+        assert_eq!(tight(Axis::linear("z"), 0.0, 1.0)[..2], ["0.1", "0.2"]);
+        let five = ["0.001", "0.003", "0.01", "0.03", "0.1", "0.3", "1", "3"];
+        assert_eq!(tight(Axis::logarithmic("z"), 3e-4, 5.0), five);
+        assert_eq!(tight(Axis::logarithmic("z"), 1.0, 1.1)[0], "1.01");
+        assert!((5..=20).contains(&tight(Axis::logarithmic("z"), 1e-120, 1e90).len()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use plotters::element::{Circle, DashedPathElement, PathElement, Polygon, Rectang
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, FontTransform, IntoFont, RGBColor, ShapeStyle, TextStyle};
 
-use super::palette::{Look, Marker, TEXT, WHITE};
+use super::palette::{AXIS, Look, Marker, NO_VALUE, TEXT, WHITE};
 use crate::{Error, Result, Svg};
 
 const SCALE: f64 = 10.0;
@@ -60,7 +60,30 @@ pub(super) fn image_element(png: &[u8], (x, y): Point, (width, height): (f64, f6
     )
 }
 
-/// As [`draw`], over elements of [`image_element`].
+/// A polygon (or a line, without a fill) as a short element that [`draw_over`] takes: for pictures of thousands
+/// of them.
+pub(super) fn path_element(
+    points: &[Point],
+    fill: Option<RGBColor>,
+    (stroke, stroke_px): (RGBColor, f64),
+) -> String {
+    let hex = |RGBColor(r, g, b): RGBColor| format!("#{r:02x}{g:02x}{b:02x}");
+    let mut path = String::new();
+    let mut last = (0, 0);
+    for (number, point) in points.iter().copied().map(inner).enumerate() {
+        // Steps from point to point take fewer digits than places.
+        let command = if number == 0 { "M" } else { "l" };
+        path += &format!("{command}{} {}", point.0 - last.0, point.1 - last.1);
+        last = point;
+    }
+    let (fill, close) = fill.map_or(("none".to_owned(), ""), |color| (hex(color), "z"));
+    let (stroke, width) = (hex(stroke), (stroke_px * SCALE).round());
+    format!(
+        "<path d=\"{path}{close}\" fill=\"{fill}\" stroke=\"{stroke}\" stroke-width=\"{width}\"/>\n"
+    )
+}
+
+/// As [`draw`], over elements of [`image_element`] and [`path_element`].
 pub(super) fn draw_over(
     images: &str,
     chart: &str,
@@ -183,6 +206,26 @@ impl Canvas<'_> {
         let r = 3.2;
         self.line([(x - r, y - r), (x + r, y + r)], color, 1.6)?;
         self.line([(x - r, y + r), (x + r, y - r)], color, 1.6)
+    }
+
+    /// A rectangle with diagonals a step apart: where there is no value.
+    pub(super) fn hatch(
+        &self,
+        (left, top): Point,
+        (right, bottom): Point,
+        step_px: f64,
+    ) -> Result<()> {
+        self.rect((left, top), (right, bottom), NO_VALUE)?;
+        let (width, height) = (right - left, bottom - top);
+        // Diagonals are where x + y (from the upper left corner) is a multiple of the step.
+        let mut at = step_px;
+        while at < width + height {
+            let (low, high) = ((at - height).max(0.0), at.min(width));
+            let point = |x: f64| (left + x, top + at - x);
+            self.line([point(low), point(high)], AXIS, 0.6)?;
+            at += step_px;
+        }
+        Ok(())
     }
 
     /// A vertical error bar with caps.

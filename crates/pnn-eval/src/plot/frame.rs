@@ -105,17 +105,9 @@ impl<'a> Frame<'a> {
             canvas.text(label, (self.left - 8.0, y), TextLook::new(SMALL_PX, HPos::Right))?;
         }
         self.draw_below(canvas)?;
-
-        let middle = (0.5 * (self.left + self.right), 0.5 * (self.top + self.bottom));
-        let x_label = fitted(self.texts.x_label, LABEL_PX, self.right - self.left);
-        canvas.text(
-            &x_label,
-            (middle.0, self.label_top() + 6.0),
-            TextLook::new(LABEL_PX, HPos::Center),
-        )?;
-        let upwards = TextLook { upwards: true, ..TextLook::new(LABEL_PX, HPos::Center) };
-        let y_label = fitted(self.texts.y_label, LABEL_PX, self.bottom - self.top + 20.0);
-        canvas.text(&y_label, (12.0 + 0.5 * LABEL_PX, middle.1), upwards)?;
+        let (x_ends, y_ends) = ((self.left, self.right), (self.top, self.bottom));
+        draw_x_label(canvas, self.texts.x_label, x_ends, self.label_top() + 6.0)?;
+        draw_y_label(canvas, self.texts.y_label, y_ends)?;
         self.legend.draw(canvas, self.left, self.legend_top())
     }
 
@@ -123,23 +115,11 @@ impl<'a> Frame<'a> {
         let x = self.x();
         match &self.below {
             Below::Ticks(_) => {
-                let mut free_from = f64::NEG_INFINITY;
-                for (value, label) in x.ticks(8) {
+                for (value, _) in x.ticks(8) {
                     let at = x.px(value);
                     canvas.line([(at, self.top), (at, self.bottom)], GRID, 1.0)?;
-                    canvas.line([(at, self.bottom), (at, self.bottom + 4.0)], AXIS, 1.0)?;
-                    // A label that would touch the one before it gives way.
-                    let half = 0.5 * width_px(&label, SMALL_PX);
-                    if at - half > free_from {
-                        canvas.text(
-                            &label,
-                            (at, self.bottom + 15.0),
-                            TextLook::new(SMALL_PX, HPos::Center),
-                        )?;
-                        free_from = at + half + 4.0;
-                    }
                 }
-                Ok(())
+                draw_x_ticks(canvas, &x, self.bottom)
             }
             Below::Groups(_) => {
                 for (group, lines) in self.group_lines.iter().enumerate() {
@@ -162,6 +142,45 @@ impl<'a> Frame<'a> {
             1.2,
         )
     }
+}
+
+/// Ticks below a plot, with their values.
+pub(super) fn draw_x_ticks(canvas: &Canvas<'_>, x: &Scale, bottom: f64) -> Result<()> {
+    let mut free_from = f64::NEG_INFINITY;
+    for (value, label) in x.ticks(8) {
+        let at = x.px(value);
+        canvas.line([(at, bottom), (at, bottom + 4.0)], AXIS, 1.0)?;
+        // A label that would touch the one before it gives way.
+        let half = 0.5 * width_px(&label, SMALL_PX);
+        if at - half > free_from {
+            let look = TextLook::new(SMALL_PX, HPos::Center);
+            canvas.text(&label, (at, bottom + 15.0), look)?;
+            free_from = at + half + 4.0;
+        }
+    }
+    Ok(())
+}
+
+/// The label of the axis below.
+pub(super) fn draw_x_label(
+    canvas: &Canvas<'_>,
+    label: &str,
+    (left, right): (f64, f64),
+    y: f64,
+) -> Result<()> {
+    let look = TextLook::new(LABEL_PX, HPos::Center);
+    canvas.text(&fitted(label, LABEL_PX, right - left), (0.5 * (left + right), y), look)
+}
+
+/// The label of the axis to the left, at the left edge of the chart.
+pub(super) fn draw_y_label(
+    canvas: &Canvas<'_>,
+    label: &str,
+    (top, bottom): (f64, f64),
+) -> Result<()> {
+    let upwards = TextLook { upwards: true, ..TextLook::new(LABEL_PX, HPos::Center) };
+    let label = fitted(label, LABEL_PX, bottom - top + 20.0);
+    canvas.text(&label, (12.0 + 0.5 * LABEL_PX, 0.5 * (top + bottom)), upwards)
 }
 
 /// The title, in bold, flush with the plot.

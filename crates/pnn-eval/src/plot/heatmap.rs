@@ -6,8 +6,9 @@ use plotters::style::text_anchor::HPos;
 use super::WIDTH_PX;
 use super::axis::{Axis, Scale};
 use super::canvas::{Canvas, TextLook, draw};
+use super::color_bar::ColorBar;
 use super::frame::draw_title;
-use super::palette::{AXIS, TEXT, WHITE, mix, text_on};
+use super::palette::{AXIS, diverging, sequential, text_on};
 use super::text::{LABEL_PX, SMALL_PX, fitted, width_px};
 use crate::{ConfusionMatrix, Error, Result, Svg};
 
@@ -104,7 +105,9 @@ pub fn heatmap(map: &Heatmap) -> Result<Svg> {
         draw_title(canvas, &map.title, layout.title_left(), layout.width - 12.0)?;
         draw_cells(canvas, map, &ramp, &layout)?;
         draw_labels(canvas, map, &layout)?;
-        draw_ramp(canvas, map, &ramp, &layout)
+        let color = |share: f64| ramp.color(ramp.low * (1.0 - share) + ramp.high * share);
+        let (left, ends) = (layout.right, (layout.top, layout.bottom.max(layout.top + 110.0)));
+        ramp.bar(&map.value_label).draw(canvas, left, ends, color)
     })
 }
 
@@ -168,25 +171,22 @@ impl Ramp {
     }
 
     fn color(&self, value: f64) -> RGBColor {
-        // Two legs a side, so that the middle is a clear colour and not a grey one.
-        let leg = |pale, clear, deep, share: f64| {
-            if share < 0.5 {
-                mix(pale, clear, 2.0 * share)
-            } else {
-                mix(clear, deep, 2.0 * share - 1.0)
-            }
-        };
-        let (clear_blue, deep_blue) = (RGBColor(86, 160, 214), RGBColor(0, 72, 129));
         let share = (value - self.low) / (self.high - self.low);
         if self.low < 0.0 && self.high > 0.0 {
-            let reach = (2.0 * share - 1.0).abs();
-            return if value > 0.0 {
-                leg(WHITE, clear_blue, deep_blue, reach)
-            } else {
-                leg(WHITE, RGBColor(242, 160, 99), RGBColor(176, 67, 0), reach)
-            };
+            diverging(2.0 * share - 1.0)
+        } else {
+            sequential(share)
         }
-        leg(RGBColor(245, 249, 253), clear_blue, deep_blue, share)
+    }
+
+    /// The bar beside the map, in steps too small to be seen.
+    fn bar<'a>(&self, label: &'a str) -> ColorBar<'a> {
+        let share = |value: f64| (value - self.low) / (self.high - self.low);
+        ColorBar {
+            edges: (0..=64).map(|i| f64::from(i) / 64.0).collect(),
+            ticks: self.ticks.iter().map(|(value, text)| (share(*value), text.clone())).collect(),
+            label,
+        }
     }
 }
 
@@ -234,17 +234,14 @@ struct Layout {
 
 /// The widest that a row's name is shown.
 const NAME_PX: f64 = 150.0;
-const RAMP_PX: f64 = 16.0;
 
 impl Layout {
     fn new(map: &Heatmap, ramp: &Ramp) -> Self {
         let (rows, columns) = (map.values.len() as f64, map.x.1.len() as f64);
         let widest_name =
             map.y.1.iter().map(|name| width_px(name, SMALL_PX)).fold(0.0, f64::max).min(NAME_PX);
-        let widest_tick =
-            ramp.ticks.iter().map(|(_, label)| width_px(label, SMALL_PX)).fold(0.0, f64::max);
         let left = 12.0 + if map.y.0.is_empty() { 0.0 } else { LABEL_PX + 8.0 } + widest_name + 8.0;
-        let beside = 22.0 + RAMP_PX + 8.0 + widest_tick + 10.0 + LABEL_PX + 12.0;
+        let beside = ramp.bar(&map.value_label).width_px();
         let cell = ((WIDTH_PX - left - beside) / columns).min(480.0 / rows).clamp(1.0, 56.0);
         let top = if map.title.is_empty() { 14.0 } else { 44.0 };
         let (right, bottom) = (left + cell * columns, top + cell * rows);
@@ -260,10 +257,6 @@ impl Layout {
 
     fn center(&self, row: usize, column: usize) -> (f64, f64) {
         (self.left + (column as f64 + 0.5) * self.cell, self.top + (row as f64 + 0.5) * self.cell)
-    }
-
-    fn ramp_bottom(&self) -> f64 {
-        self.bottom.max(self.top + 110.0)
     }
 }
 
@@ -291,7 +284,7 @@ fn draw_cells(canvas: &Canvas<'_>, map: &Heatmap, ramp: &Ramp, layout: &Layout) 
                 ((x + half).min(layout.right), (y + half).min(layout.bottom)),
             );
             if !value.is_finite() {
-                draw_hatched(canvas, upper_left, lower_right)?;
+                canvas.hatch(upper_left, lower_right, (0.25 * layout.cell).max(2.0))?;
                 continue;
             }
             let color = ramp.color(*value);
@@ -304,24 +297,6 @@ fn draw_cells(canvas: &Canvas<'_>, map: &Heatmap, ramp: &Ramp, layout: &Layout) 
         }
     }
     canvas.frame((layout.left, layout.top), (layout.right, layout.bottom), AXIS, 1.0)
-}
-
-fn draw_hatched(
-    canvas: &Canvas<'_>,
-    (left, top): (f64, f64),
-    (right, bottom): (f64, f64),
-) -> Result<()> {
-    canvas.rect((left, top), (right, bottom), RGBColor(238, 240, 242))?;
-    let size = right - left;
-    let step = (size / 4.0).max(2.0);
-    let mut at = step;
-    // Diagonals from the left and top edges to the bottom and right ones.
-    while at < size {
-        canvas.line([(left, top + at), (left + at, top)], AXIS, 0.6)?;
-        canvas.line([(right - at, bottom), (right, bottom - at)], AXIS, 0.6)?;
-        at += step;
-    }
-    canvas.line([(left, bottom), (right, top)], AXIS, 0.6)
 }
 
 fn draw_labels(canvas: &Canvas<'_>, map: &Heatmap, layout: &Layout) -> Result<()> {
@@ -353,27 +328,4 @@ fn draw_labels(canvas: &Canvas<'_>, map: &Heatmap, layout: &Layout) -> Result<()
     let upwards = TextLook { upwards: true, ..TextLook::new(LABEL_PX, HPos::Center) };
     let y_label = fitted(&map.y.0, LABEL_PX, layout.bottom - layout.top + 20.0);
     canvas.text(&y_label, (12.0 + 0.5 * LABEL_PX, middle.1), upwards)
-}
-
-fn draw_ramp(canvas: &Canvas<'_>, map: &Heatmap, ramp: &Ramp, layout: &Layout) -> Result<()> {
-    let (left, right) = (layout.right + 22.0, layout.right + 22.0 + RAMP_PX);
-    let (top, bottom) = (layout.top, layout.ramp_bottom());
-    let scale = Scale::exactly(ramp.low, ramp.high).on(bottom, top);
-    let strips = 64;
-    let edge = |i: i32| bottom + (top - bottom) * f64::from(i) / f64::from(strips);
-    for i in 0..strips {
-        let share = (f64::from(i) + 0.5) / f64::from(strips);
-        let color = ramp.color(ramp.low * (1.0 - share) + ramp.high * share);
-        // Overlapping by a little, so that no seams show.
-        canvas.rect((left, edge(i + 1)), (right, (edge(i) + 0.4).min(bottom)), color)?;
-    }
-    canvas.frame((left, top), (right, bottom), AXIS, 1.0)?;
-    for (value, label) in &ramp.ticks {
-        let y = scale.px(*value);
-        canvas.line([(right, y), (right + 4.0, y)], AXIS, 1.0)?;
-        canvas.text(label, (right + 8.0, y), TextLook::new(SMALL_PX, HPos::Left))?;
-    }
-    let upwards = TextLook { upwards: true, color: TEXT, ..TextLook::new(LABEL_PX, HPos::Center) };
-    let label = fitted(&map.value_label, LABEL_PX, bottom - top + 10.0);
-    canvas.text(&label, (layout.width - 10.0 - 0.5 * LABEL_PX, 0.5 * (top + bottom)), upwards)
 }

@@ -14,6 +14,8 @@ pub(super) enum Swatch {
     Marker(Look),
     Box(Look),
     Cross,
+    Hatch,
+    Stem,
 }
 
 pub(super) struct Legend {
@@ -78,6 +80,11 @@ impl Legend {
                     }
                 }
                 Swatch::Cross => canvas.cross(center, AXIS)?,
+                Swatch::Stem => {
+                    canvas.line([(center.0, y + 7.0), (center.0, y - 4.0)], AXIS, 1.6)?;
+                    canvas.rect((center.0 - 3.0, y - 7.0), (center.0 + 3.0, y - 1.0), AXIS)?;
+                }
+                Swatch::Hatch => canvas.hatch((x, y - 5.5), (x + BOX_PX, y + 5.5), 4.5)?,
             }
             let text_px = self.swatch_px + 8.0;
             let text = fitted(text, SMALL_PX, self.column_px - text_px);

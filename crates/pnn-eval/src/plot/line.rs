@@ -14,6 +14,7 @@ pub struct LineSeries {
     points: Vec<(f64, f64)>,
     band: Option<Vec<(f64, f64)>>,
     reference: Option<Reference>,
+    joined: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +32,7 @@ impl LineSeries {
             points: points.into_iter().collect(),
             band: None,
             reference: None,
+            joined: true,
         }
     }
 
@@ -51,6 +53,12 @@ impl LineSeries {
     #[must_use]
     pub fn band(self, band: impl IntoIterator<Item = (f64, f64)>) -> Self {
         Self { band: Some(band.into_iter().collect()), ..self }
+    }
+
+    /// Shows the points alone, each with its marker: a scatter plot.
+    #[must_use]
+    pub fn scattered(self) -> Self {
+        Self { joined: false, ..self }
     }
 
     /// Marks the line as a reference ("paper, measured"): black, dashed, hollow markers.
@@ -229,10 +237,10 @@ impl Plot<'_, '_> {
             .iter()
             .map(|(x, y)| (x.is_finite() && y.is_finite()).then(|| self.px((*x, *y))))
             .collect();
-        for run in runs(&points) {
-            self.canvas.series_line(&run, look, if look.filled { 2.0 } else { 1.6 })?;
+        for run in runs(&points).iter().filter(|_| line.joined) {
+            self.canvas.series_line(run, look, if look.filled { 2.0 } else { 1.6 })?;
         }
-        let every = points.len().div_ceil(MARKERS);
+        let every = if line.joined { points.len().div_ceil(MARKERS) } else { 1 };
         let every = if every > 1 { points.len().div_ceil(MARKERS / 2) } else { 1 };
         let first = (phase * every as f64) as usize;
         for (index, point) in points.iter().enumerate() {

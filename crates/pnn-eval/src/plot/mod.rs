@@ -11,11 +11,16 @@
 //! | Histograms that share bins | [`histogram_chart`] |
 //! | A matrix, a confusion matrix | [`heatmap`], [`confusion_heatmap`] |
 //! | Methods side by side with error bars | [`bar_chart`] |
+//! | A loss over a plane: bands and lines, or seen as a surface | [`contour`], [`surface`] |
+//! | Densities of eigenvalues | [`spectrum`] |
 //! | Masks, fields, modulators: pictures of pixels | [`pictures`] |
 
 mod axis;
 mod bar;
 mod canvas;
+mod color_bar;
+mod contour;
+mod field;
 mod frame;
 mod heatmap;
 mod histogram;
@@ -23,14 +28,21 @@ mod legend;
 mod line;
 mod palette;
 mod pictures;
+mod relief;
+mod spectrum;
+mod surface;
 mod text;
 
 pub use axis::Axis;
 pub use bar::{BarSeries, bar_chart};
+pub use contour::contour;
 pub use heatmap::{Heatmap, confusion_heatmap, heatmap};
 pub use histogram::{Histogram, bin_edges, histogram_chart};
 pub use line::{LineSeries, line_chart};
 pub use pictures::{Colours, Picture, pictures};
+pub use relief::Relief;
+pub use spectrum::{SpectralDensity, spectrum};
+pub use surface::surface;
 
 /// The width of every chart but the narrower heat maps.
 const WIDTH_PX: f64 = 720.0;

@@ -9,6 +9,8 @@ pub(super) const WHITE: RGBColor = RGBColor(255, 255, 255);
 pub(super) const BLACK: RGBColor = RGBColor(0, 0, 0);
 pub(super) const TEXT: RGBColor = RGBColor(40, 44, 48);
 pub(super) const AXIS: RGBColor = RGBColor(110, 116, 122);
+/// Below the hatching of what has no value.
+pub(super) const NO_VALUE: RGBColor = RGBColor(238, 240, 242);
 pub(super) const GRID: RGBColor = RGBColor(232, 235, 238);
 
 const COLORS: [RGBColor; 6] = [
@@ -93,6 +95,10 @@ impl Look {
         Self { dash_px: Some((5.0, 4.0)), filled: false, ..self }
     }
 
+    /// The least value of a picture: what stands out from the blue ramp.
+    pub(super) const MINIMUM: Self =
+        Self { color: COLORS[1], marker: Marker::Diamond, dash_px: None, filled: true };
+
     /// The reference with this number that belongs to no series.
     pub(super) fn of_reference(index: usize) -> Self {
         Self { color: BLACK, ..Self::of_series(index) }.referenced()
@@ -105,6 +111,25 @@ pub(super) fn mix(from: RGBColor, to: RGBColor, share: f64) -> RGBColor {
         (f64::from(a) + share.clamp(0.0, 1.0) * (f64::from(b) - f64::from(a))).round() as u8
     };
     RGBColor(channel(from.0, to.0), channel(from.1, to.1), channel(from.2, to.2))
+}
+
+/// The ramp of values of one sign, from nearly white (0) over blue to deep blue (1): two legs, so that the
+/// middle is a clear colour and not a grey one.
+pub(super) fn sequential(share: f64) -> RGBColor {
+    two_legs(RGBColor(245, 249, 253), RGBColor(86, 160, 214), RGBColor(0, 72, 129), share)
+}
+
+/// The ramp of values of both signs, from deep vermillion (-1) over white (0) to deep blue (1).
+pub(super) fn diverging(share: f64) -> RGBColor {
+    if share > 0.0 {
+        two_legs(WHITE, RGBColor(86, 160, 214), RGBColor(0, 72, 129), share)
+    } else {
+        two_legs(WHITE, RGBColor(242, 160, 99), RGBColor(176, 67, 0), -share)
+    }
+}
+
+fn two_legs(pale: RGBColor, clear: RGBColor, deep: RGBColor, share: f64) -> RGBColor {
+    if share < 0.5 { mix(pale, clear, 2.0 * share) } else { mix(clear, deep, 2.0 * share - 1.0) }
 }
 
 /// Black or white, whichever is read better on this colour (relative luminance of WCAG).

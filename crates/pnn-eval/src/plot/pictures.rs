@@ -212,7 +212,7 @@ fn color(colours: Colours, value: f64, scale: f64) -> RGBColor {
 }
 
 /// An image file of pixels.
-fn png(
+pub(super) fn png(
     chart: &str,
     (height, width): (usize, usize),
     pixels: impl Iterator<Item = RGBColor>,

@@ -31,7 +31,8 @@ use serde::{Deserialize, Serialize};
 
 pub use unet::MiniUNet;
 
-use crate::strategy::{Batch, StepContext, StepReport, Strategy};
+use crate::strategy::{StepContext, StepReport, Strategy};
+use crate::task::Batch;
 use crate::{Error, Result};
 use corrector::Corrector;
 use truth::Corrected;

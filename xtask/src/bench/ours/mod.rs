@@ -2,6 +2,7 @@
 
 mod chips;
 mod epoch;
+mod lambda;
 mod mesh;
 mod step;
 
@@ -34,6 +35,7 @@ pub(super) fn prepare<'a>(workload: &Workload, inputs: &'a Inputs) -> Result<Box
         (Task::Step, Network::Mesh { ports, .. }) => Box::new(mesh::Passes::new(ports, batch)?),
         (Task::Step, _) => Box::new(step::Steps::new(workload, inputs)?),
         (Task::Epoch, _) => Box::new(epoch::Epochs::new(workload, inputs)?),
+        (Task::LambdaMax { .. }, _) => Box::new(lambda::Lambda::new(workload, inputs)?),
         (Task::Chips { count, .. }, _) => Box::new(chips::Chips::new(workload, inputs, count)?),
     })
 }

@@ -52,7 +52,7 @@ impl Steps {
         let (images, labels) = inputs.tensors(recipe.batch_size)?;
         let (strategy, _) = recipe.strategy(model.as_ref(), &Chip::ideal(), &seed)?;
         let initial = model_state(model.as_ref());
-        Ok(Self { model, initial, recipe, strategy, batch: Batch { images, labels } })
+        Ok(Self { model, initial, recipe, strategy, batch: Batch::new(images, labels) })
     }
 
     /// Back to the initial state, with a fresh optimizer.
@@ -128,9 +128,9 @@ impl Optimizer for Keep {
     fn step(
         &mut self,
         _: &ParamSet,
-        objective: &mut Objective<'_>,
+        objective: &mut dyn Objective,
     ) -> pnn_core::Result<Evaluation> {
-        let evaluation = objective(Point::Base)?;
+        let evaluation = objective.evaluate(Point::Base)?;
         self.gradients = Some(evaluation.gradients.clone());
         Ok(evaluation)
     }

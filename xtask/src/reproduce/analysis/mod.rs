@@ -2,14 +2,18 @@
 //! and a verdict on its claim.
 
 mod compare;
+mod conditions;
 mod curves;
 mod deployment;
 mod drift;
+mod family;
 mod gap;
 mod histogram;
 mod history;
 mod judged;
 mod knowledge;
+mod landscape;
+mod link;
 mod misalignment;
 mod optics;
 mod sensitivity;
@@ -38,6 +42,8 @@ pub(super) struct Context<'a> {
     pub(super) fixed: &'a FixedChip,
     pub(super) reference: Option<&'a Path>,
     pub(super) out: &'a Path,
+    /// Whether what was measured before may be taken over.
+    pub(super) resume: bool,
 }
 
 /// What an analysis gives.
@@ -77,6 +83,9 @@ pub(super) fn analyse(
         Analysis::Deployment(spec) => deployment::analyse(spec, plan, context)?,
         Analysis::Transfer(spec) => transfer::analyse(spec, plan, context)?,
         Analysis::Misalignment(spec) => misalignment::analyse(spec, plan, context)?,
+        Analysis::Landscape(spec) => landscape::analyse(spec, plan, context)?,
+        Analysis::Link(spec) => link::analyse(spec, plan, context)?,
+        Analysis::Family(spec) => family::analyse(spec, plan, context)?,
     };
     let Findings { judged, paragraphs, figures, tables, details } = findings;
     let folder = context.out.join(id);
@@ -273,6 +282,7 @@ mod tests {
             fixed: &FixedChip::default(),
             reference: None,
             out: Path::new("."),
+            resume: false,
         };
         let kept = |id: &str| {
             let experiment = &catalogue.experiments[id];

@@ -69,7 +69,7 @@ fn row(key: &str, spec: &Transfer, chips: u64, view: &View, context: &Context<'_
     let mut grid = vec![vec![Vec::new(); spec.splitter_std.len()]; spec.phase_std.len()];
     for run in context.trained(key)? {
         let evaluator = context.evaluator(view, run.normalisation);
-        let deployed = Deployed::new(run.model.as_ref(), evaluator, &images)?;
+        let deployed = Deployed::new(run.model.as_ref(), run.fc_activation, evaluator, &images)?;
         fixed.push(deployed.percent(&context.fixed.chip)?);
         let layers = run.model.physical_layers();
         for (i, phase) in spec.phase_std.iter().enumerate() {

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use pnn_noise::{NoiseModel, Source};
+use pnn_noise::{NoiseModel, Source, Spread};
 use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{Family, Landscape, Link};
 
 /// What is measured.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -27,6 +29,12 @@ pub(crate) enum Analysis {
     Transfer(Transfer),
     /// Accuracy against how panels are misaligned.
     Misalignment(Misalignment),
+    /// Curvature of the loss, and pictures of it.
+    Landscape(Landscape),
+    /// Which measure of sharpness goes with robustness.
+    Link(Link),
+    /// What members of a family of methods reach, and what they cost.
+    Family(Family),
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -119,6 +127,7 @@ pub(crate) struct PaperDeployment {
     pub(crate) accuracy: Vec<f64>,
     /// Time of the training on an RTX 3070 Ti.
     pub(crate) seconds: f64,
+    pub(crate) lambda_max: Option<f64>,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -257,6 +266,7 @@ pub(crate) struct Sensitivity {
 pub(crate) struct PaperSensitivity {
     pub(crate) rho: f64,
     pub(crate) accuracy: f64,
+    pub(crate) lambda_max: Option<f64>,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -292,7 +302,12 @@ impl Strength {
     /// Whether chips differ from each other.
     pub(crate) fn is_random(&self) -> bool {
         self.noise.sources().iter().any(|noise| {
-            !matches!(noise.source, Source::Drift { .. } | Source::Quantisation { .. })
+            !matches!(
+                noise.source,
+                Source::Drift { .. }
+                    | Source::Quantisation { .. }
+                    | Source::Misalignment { spread: Spread::Fixed(_), .. }
+            )
         })
     }
 }
@@ -370,7 +385,10 @@ impl Analysis {
             | Self::Knowledge(_)
             | Self::Deployment(_)
             | Self::Transfer(_)
-            | Self::Misalignment(_) => None,
+            | Self::Misalignment(_)
+            | Self::Landscape(_)
+            | Self::Link(_)
+            | Self::Family(_) => None,
         }
     }
 }

@@ -156,6 +156,8 @@ impl Experiment {
                 Analysis::Sensitivity(_) => one_method(plan),
                 Analysis::Gap(gap) => gap.check_plan(plan),
                 Analysis::Transfer(transfer) => transfer.check_plan(plan),
+                Analysis::Link(link) => link.check_plan(plan),
+                Analysis::Family(family) => family.check_plan(plan),
                 _ => Ok(()),
             };
             fits.map_err(|e| format!("profiles.{name}.{e}"))?;
@@ -204,6 +206,15 @@ impl Analysis {
                 let named = paper.chain(methods(&spec.contests)).chain(methods(&spec.asked));
                 named.chain(keeps).collect()
             }
+            Self::Landscape(spec) => {
+                let paper = spec.paper.iter().map(|paper| paper.method.as_str());
+                let claimed = spec.magnitudes.iter().map(|claimed| claimed.method.as_str());
+                paper.chain(claimed).chain(methods(&spec.contests)).collect()
+            }
+            Self::Link(spec) => {
+                spec.systems.iter().flat_map(|s| s.methods.iter().map(String::as_str)).collect()
+            }
+            Self::Family(spec) => methods(&spec.contests).collect(),
             Self::Histogram(_) | Self::Sensitivity(_) => Vec::new(),
         }
     }
@@ -219,6 +230,9 @@ impl Analysis {
             Self::Deployment(spec) => spec.check(),
             Self::Transfer(spec) => spec.check(),
             Self::Misalignment(spec) => spec.check(),
+            Self::Landscape(spec) => spec.check(),
+            Self::Link(spec) => spec.check(),
+            Self::Family(spec) => spec.check(),
         }
     }
 }

@@ -4,6 +4,7 @@ mod analysis;
 mod checks;
 mod schema;
 mod settings;
+mod sharpness;
 #[cfg(test)]
 mod tests;
 
@@ -14,9 +15,10 @@ use serde::de::DeserializeOwned;
 
 pub(super) use analysis::{
     Analysis, Contest, Curves, Deployment, Drift, Gap, Histogram, Keeps, Knowledge, Misalignment,
-    PaperDeployment, PaperDrift, Rung, Sensitivity, SweptAxis, Transfer,
+    PaperDeployment, PaperDrift, Rung, Sensitivity, Strength, SweptAxis, Transfer,
 };
-pub(super) use schema::{DataChoice, Experiment, Method, Plan, Profile, TunedOn, View};
+pub(super) use schema::{DataChoice, Experiment, ImageRange, Method, Plan, Profile, TunedOn, View};
+pub(super) use sharpness::{Family, Landscape, Link, Magnitude, System};
 
 use crate::error::{Error, Result, read_text};
 

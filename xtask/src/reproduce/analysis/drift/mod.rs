@@ -6,6 +6,7 @@ mod show;
 use pnn_core::{Chip, Model};
 use pnn_data::{Dataset, Normalisation};
 use pnn_eval::{Cell, Column, Evaluator, Interval, Table, on_port};
+use pnn_train::FcActivation;
 
 use super::compare::{about_intervals, difference, over_seeds, percent, points, sources};
 use super::judged::{Case, Judged};
@@ -28,12 +29,12 @@ impl Sweep<'_> {
     /// Accuracy in percent of a network on its chip at each temperature.
     pub(super) fn accuracies(
         &self,
-        model: &dyn Model,
+        (model, fc_activation): (&dyn Model, FcActivation),
         chip: &Chip,
         evaluator: Evaluator<'_>,
         images: &Dataset,
     ) -> Result<Vec<f64>> {
-        let deployed = Deployed::new(model, evaluator, images)?;
+        let deployed = Deployed::new(model, fc_activation, evaluator, images)?;
         let at = |kelvin: &f64| {
             let shift = kelvin * self.nm_per_kelvin;
             let drift = on_port(model, "resonance_shift_nm", self.layers, shift)?;
@@ -175,7 +176,12 @@ pub(super) fn curves(
     for key in &plan.methods {
         let mut by_seed = Vec::new();
         for run in context.trained(key)? {
-            by_seed.push(sweep.accuracies(run.model.as_ref(), &run.chip, evaluator, &images)?);
+            by_seed.push(sweep.accuracies(
+                (run.model.as_ref(), run.fc_activation),
+                &run.chip,
+                evaluator,
+                &images,
+            )?);
         }
         curves.push(Curve::new(key.clone(), context.label(key), by_seed, count)?);
         if let Some(path) =
@@ -183,7 +189,12 @@ pub(super) fn curves(
             && path.exists()
         {
             let model = published(&path)?;
-            let points = sweep.accuracies(&model, &Chip::ideal(), evaluator, &images)?;
+            let points = sweep.accuracies(
+                (&model, FcActivation::Relu),
+                &Chip::ideal(),
+                evaluator,
+                &images,
+            )?;
             let label = format!("{}, published weights", context.label(key));
             curves.push(Curve::new(format!("{key} published"), label, vec![points], count)?);
         }

@@ -110,6 +110,7 @@ fn rows(
             let layers = run.model.physical_layers();
             let deployed = Deployed::new(
                 run.model.as_ref(),
+                run.fc_activation,
                 context.evaluator(view, run.normalisation),
                 &images,
             )?;

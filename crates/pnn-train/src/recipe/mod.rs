@@ -1,15 +1,18 @@
 //! Recipes: a method as plain data (parametrisation, strategy, optimizer, budget), checked when it
 //! is read, and the one place where names become objects.
 
+mod checks;
+mod sharpness;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use pnn_core::model::{Lab, Model};
 use pnn_core::ops::Sampling;
-use pnn_core::optim::{Adam, Asam, Descent, Optimizer, Rule, Sam, Schedule, Sgd, SharpnessAware};
+use pnn_core::optim::{Adam, Optimizer, Schedule, Sgd};
 use pnn_core::{Bounds, Chip, DType, Deviations, Seed, Twin};
 use pnn_data::{Dataset, Normalisation};
-use pnn_noise::{Noise, NoiseModel, Source};
+use pnn_noise::NoiseModel;
 use serde::{Deserialize, Serialize};
 
 use crate::d2nn::D2nn;
@@ -19,9 +22,14 @@ use crate::freespace_mlp::FreeSpaceMlp;
 use crate::lenet::{FcActivation, LeNet5};
 use crate::mrr_factory::MrrFactory;
 use crate::mzi_lenet::MziLeNet5;
-use crate::strategy::{Backprop, CROSS_ENTROPY, Loss, NoiseAware, PhysicsAware, Pruning, Strategy};
+use crate::strategy::{Backprop, CROSS_ENTROPY, NoiseAware, PhysicsAware, Pruning, Strategy};
+use crate::task::Loss;
 use crate::trainer::{CheckpointConfig, TrainConfig};
+use crate::trajectory::{Mesa, Saf};
 use crate::{Error, Result};
+
+use sharpness::sharpen;
+pub use sharpness::{SharpnessRecipe, TrajectoryRecipe};
 
 /// What is trained in a device, and with it the network: rings make a [`LeNet5`], a mesh a
 /// [`MziLeNet5`], modulators a [`FreeSpaceMlp`], masks a [`D2nn`].
@@ -95,6 +103,16 @@ pub enum StrategyRecipe {
     DeviationAscent(DeviationAscentSettings),
 }
 
+/// How pixels become inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pixels {
+    /// In [0, 1].
+    Unit,
+    /// With the mean and the standard deviation of MNIST taken out.
+    Mnist,
+}
+
 /// The update rule.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -121,26 +139,6 @@ pub enum RuleRecipe {
     },
 }
 
-/// The ascent of a sharpness-aware step.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum SharpnessRecipe {
-    /// SAM.
-    Sam {
-        /// Radius: the 2-norm, over all parameters together, of how far the ascent goes, in the units
-        /// of the parameters (detunings in nm, weights in 1).
-        rho: f64,
-    },
-    /// Adaptive SAM.
-    Asam {
-        /// Radius in relative changes of the parameters (1).
-        rho: f64,
-        /// Added to the parameters' size, in their units.
-        #[serde(default)]
-        eta: f64,
-    },
-}
-
 /// A method: what is trained, how, and for how long.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, try_from = "RawRecipe", into = "RawRecipe")]
@@ -157,6 +155,12 @@ pub struct RawRecipe {
     /// What a misaligned picture shows between its pixels; only for modulators and masks.
     #[serde(default, skip_serializing_if = "is_default")]
     pub sampling: Sampling,
+    /// What follows the hidden fully connected layers of a network of rings.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fc_activation: FcActivation,
+    /// How pixels become inputs; as the paper has it for the network if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixels: Option<Pixels>,
     /// The limit of the electronic weights before a mesh, either sign; none if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_limit: Option<f64>,
@@ -167,6 +171,9 @@ pub struct RawRecipe {
     /// Sharpness-aware steps, if wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sharpness: Option<SharpnessRecipe>,
+    /// Staying near to earlier outputs, if wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trajectory: Option<TrajectoryRecipe>,
     /// Factor on the learning rate.
     #[serde(default)]
     pub schedule: Schedule,
@@ -184,92 +191,6 @@ pub struct RawRecipe {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-impl TryFrom<RawRecipe> for Recipe {
-    type Error = Error;
-
-    fn try_from(raw: RawRecipe) -> Result<Self> {
-        let range = |what, value: f64, inside: bool, allowed| {
-            if inside { Ok(()) } else { Err(Error::Range { what, value, allowed }) }
-        };
-        let epochs = raw.epochs as f64;
-        range("epochs", epochs, (1.0..=1e4).contains(&epochs), "[1, 10000]")?;
-        let batch = raw.batch_size as f64;
-        range("batch_size", batch, (2.0..=6e4).contains(&batch), "[2, 60000]")?;
-        if let Some(images) = raw.images {
-            range("images", images as f64, images >= 2, "[2, those of the data set]")?;
-        }
-        match &raw.strategy {
-            StrategyRecipe::Pruning { coefficient, .. } => {
-                let inside = (0.0..f64::INFINITY).contains(coefficient);
-                range("pruning coefficient", *coefficient, inside, "[0, infinity)")?;
-            }
-            StrategyRecipe::Nat { noise } => {
-                NoiseModel::new(noise.sources().to_vec())?;
-            }
-            StrategyRecipe::Pat { hardware: None } | StrategyRecipe::Dat { hardware: None, .. } => {
-            }
-            StrategyRecipe::Pat { hardware: Some(hardware) }
-            | StrategyRecipe::Dat { hardware: Some(hardware), .. } => {
-                NoiseModel::new(hardware.sources().to_vec())?;
-                // A twin keeps its deviations: it can neither round settings that training moves
-                // nor draw a new readout error for each shot.
-                let fleeting = |noise: &&Noise| {
-                    let source = &noise.source;
-                    matches!(
-                        source,
-                        Source::Quantisation { .. } | Source::Readout { .. } | Source::Shot { .. }
-                    )
-                };
-                let count = hardware.sources().iter().filter(fleeting).count();
-                let allowed =
-                    "0: its chip stays as it is, so that only errors that do may be in it";
-                let what = "number of quantisation, readout and shot sources in the hardware of pat and dat";
-                range(what, count as f64, count == 0, allowed)?;
-            }
-            StrategyRecipe::DeviationAscent(settings) => settings.check()?,
-            StrategyRecipe::Bp => {}
-        }
-        let mesh = raw.train == Trained::Phases;
-        if let StrategyRecipe::Pruning { coefficient, .. } = &raw.strategy {
-            let allowed = "only for rings: other weights have no slope to prune by";
-            range("pruning coefficient", *coefficient, raw.train.is_rings(), allowed)?;
-        }
-        if raw.sampling != Sampling::default() {
-            let allowed = "nearest (0): only modulators and masks are sampled";
-            range("sampling", 1.0, raw.train.is_pictures(), allowed)?;
-        }
-        if let Some(limit) = raw.weight_limit {
-            range("weight_limit", limit, limit > 0.0 && limit.is_finite(), "(0, infinity)")?;
-            range("weight_limit", limit, mesh, "only for train = \"phases\"")?;
-        }
-        if let StrategyRecipe::Dat { settings, .. } = &raw.strategy {
-            settings.check()?;
-            let inside = settings.warm_up <= raw.epochs;
-            let allowed = "[0, epochs of the recipe]";
-            range("warm_up of dat", settings.warm_up as f64, inside, allowed)?;
-        }
-        match raw.schedule {
-            Schedule::Constant => {}
-            Schedule::Step { every, factor } => {
-                range("schedule every", every as f64, every > 0, "[1, infinity)")?;
-                range("schedule factor", factor, factor > 0.0 && factor <= 1.0, "(0, 1]")?;
-            }
-            Schedule::Cosine { epochs } => {
-                let inside = epochs >= raw.epochs;
-                range(
-                    "schedule epochs",
-                    epochs as f64,
-                    inside,
-                    "[epochs of the recipe, infinity)",
-                )?;
-            }
-        }
-        let recipe = Self { raw };
-        recipe.optimizer()?;
-        Ok(recipe)
-    }
 }
 
 impl From<Recipe> for RawRecipe {
@@ -292,25 +213,14 @@ impl Recipe {
     /// # Errors
     /// If a setting is out of range.
     pub fn optimizer(&self) -> Result<Box<dyn Optimizer>> {
-        Ok(match self.raw.optimizer {
-            RuleRecipe::Sgd { rate, momentum } => self.sharpen(Sgd::new(rate, momentum)?)?,
-            RuleRecipe::Adam { rate } => self.sharpen(Adam::new(rate)?)?,
+        let sharpness = self.raw.sharpness;
+        match self.raw.optimizer {
+            RuleRecipe::Sgd { rate, momentum } => sharpen(sharpness, Sgd::new(rate, momentum)?),
+            RuleRecipe::Adam { rate } => sharpen(sharpness, Adam::new(rate)?),
             RuleRecipe::AdamW { rate, weight_decay } => {
-                self.sharpen(Adam::new(rate)?.decoupled(weight_decay)?)?
+                sharpen(sharpness, Adam::new(rate)?.decoupled(weight_decay)?)
             }
-        })
-    }
-
-    fn sharpen<R: Rule + 'static>(&self, rule: R) -> Result<Box<dyn Optimizer>> {
-        Ok(match self.raw.sharpness {
-            None => Box::new(Descent(rule)),
-            Some(SharpnessRecipe::Sam { rho }) => {
-                Box::new(SharpnessAware::new(rule, Sam::new(rho)?))
-            }
-            Some(SharpnessRecipe::Asam { rho, eta }) => {
-                Box::new(SharpnessAware::new(rule, Asam::new(rho)?.eta(eta)?))
-            }
-        })
+        }
     }
 
     /// A fresh network: [`LeNet5`] of rings, or [`MziLeNet5`], [`FreeSpaceMlp`] or [`D2nn`] as in Xu et
@@ -328,7 +238,7 @@ impl Recipe {
                 Box::new(MziLeNet5::published(weights, seed, dtype)?)
             }
             Trained::Weights | Trained::Detunings | Trained::Currents => {
-                Box::new(LeNet5::new(&self.mrr_factory(), FcActivation::Relu, seed, dtype)?)
+                Box::new(LeNet5::new(&self.mrr_factory(), self.raw.fc_activation, seed, dtype)?)
             }
             Trained::Modulators => Box::new(FreeSpaceMlp::new(self.raw.sampling, seed, dtype)?),
             Trained::Masks => Box::new(D2nn::new(self.raw.sampling, seed, dtype)?),
@@ -367,13 +277,14 @@ impl Recipe {
         }
     }
 
-    /// How the network of the recipe wants its pixels: in [0, 1], or before a mesh and a display with the
-    /// mean and the standard deviation of MNIST taken out (Xu et al., 2026).
+    /// How the network of the recipe wants its pixels: if the recipe does not say it in [0, 1], or before a mesh
+    /// and a display with the mean and the standard deviation of MNIST taken out (Xu et al., 2026).
     #[must_use]
     pub fn normalisation(&self) -> Normalisation {
-        match self.raw.train {
-            Trained::Phases | Trained::Modulators => Normalisation::MNIST,
-            _ => Normalisation::UNIT,
+        match (self.raw.pixels, self.raw.train) {
+            (Some(Pixels::Mnist), _) => Normalisation::MNIST,
+            (None, Trained::Phases | Trained::Modulators) => Normalisation::MNIST,
+            (Some(Pixels::Unit) | None, _) => Normalisation::UNIT,
         }
     }
 
@@ -388,7 +299,7 @@ impl Recipe {
         given: &Chip,
         seed: &Seed,
     ) -> Result<(Box<dyn Strategy>, Lab)> {
-        Ok(match &self.raw.strategy {
+        let (strategy, lab): (Box<dyn Strategy>, Lab) = match &self.raw.strategy {
             StrategyRecipe::Bp => (Box::new(Backprop), Lab::new()),
             StrategyRecipe::Nat { noise } => {
                 (Box::new(NoiseAware { noise: noise.clone() }), Lab::new())
@@ -406,6 +317,13 @@ impl Recipe {
             StrategyRecipe::Dat { settings, .. } => {
                 let strategy = DualAdaptive::new(*settings, model, seed)?;
                 (Box::new(strategy), self.lab("dat", model, given, seed)?)
+            }
+        };
+        Ok(match self.raw.trajectory {
+            None => (strategy, lab),
+            Some(TrajectoryRecipe::Saf(settings)) => (Box::new(Saf::new(settings, strategy)?), lab),
+            Some(TrajectoryRecipe::Mesa(settings)) => {
+                (Box::new(Mesa::new(settings, strategy)?), lab)
             }
         })
     }

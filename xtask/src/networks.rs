@@ -1,0 +1,34 @@
+//! Trained networks in double precision, set by what their device is set by: what curvature is measured on.
+
+use std::collections::BTreeMap;
+
+use pnn_core::curvature::{Hessian, Lanczos, Surface};
+use pnn_core::{Seed, Tensor};
+use pnn_devices::mrr::{Lorentzian, TransferFunction};
+use pnn_train::LeNet5;
+
+use crate::error::Result;
+
+/// Images a pass on a loss surface: few enough for their activations to stay in the cache.
+pub(crate) const PASS: usize = 100;
+
+/// Makes the weights of a LeNet-5 of rings the detunings that give them, in f64.
+pub(crate) fn as_detunings(state: &mut BTreeMap<String, Tensor>) -> Result<()> {
+    for layer in LeNet5::LAYERS {
+        if let Some(weights) = state.remove(&format!("{layer}.weight")) {
+            let weights = weights.to_dtype(pnn_core::DType::F64)?;
+            let ring = Lorentzian::default();
+            let detunings = weights.elements::<f64>()?.iter().map(|w| ring.detuning(*w)).collect();
+            let detunings = Tensor::from_vec(detunings, weights.shape())?;
+            state.insert(format!("{layer}.detuning"), detunings);
+        }
+    }
+    Ok(())
+}
+
+/// The largest eigenvalue of the Hessian of a loss surface.
+pub(crate) fn lambda_max(surface: &mut Surface<'_>) -> Result<f64> {
+    let mut hessian = Hessian::new(surface)?;
+    let found = Lanczos::extremes(1, 0).run(&mut hessian, &Seed::new(0).child("lanczos"))?;
+    Ok(found.largest[0].value)
+}

@@ -1,0 +1,123 @@
+//! Rank correlations of measures with accuracies.
+
+use pnn_core::Seed;
+use pnn_eval::Interval;
+use pnn_eval::correlation::{Coefficient, RankCorrelation};
+
+use super::Network;
+use crate::error::Result;
+use crate::reproduce::config::System;
+
+/// Resamples of an interval.
+const RESAMPLES: usize = 2000;
+
+/// How a measure goes with accuracy; none where ranks are undefined (all values alike).
+pub(super) struct Correlation {
+    pub(super) measure: String,
+    /// With the mean accuracy over all conditions.
+    pub(super) robust: Option<Interval>,
+    /// The same within methods.
+    pub(super) within: Option<Interval>,
+    pub(super) kendall: Option<f64>,
+    /// With the accuracy without deviations.
+    pub(super) clean: Option<f64>,
+    /// With the accuracy under each condition.
+    pub(super) under: Vec<Option<f64>>,
+}
+
+pub(super) fn correlate(
+    names: &[String],
+    system: &System,
+    networks: &[Network],
+) -> Result<Vec<Correlation>> {
+    let of = |(place, measure): (usize, &String)| {
+        // A measure that is no number says nothing of its network.
+        let own: Vec<&Network> =
+            networks.iter().filter(|n| n.measures[place].is_finite()).collect();
+        let x: Vec<f64> = own.iter().map(|n| n.measures[place]).collect();
+        let with =
+            |pick: &dyn Fn(&Network) -> f64| -> Vec<f64> { own.iter().map(|n| pick(n)).collect() };
+        let estimate = |coefficient: Coefficient, y: &[f64]| coefficient.of(&x, y).ok();
+        let methods: Vec<&str> = own.iter().map(|n| n.method.as_str()).collect();
+        let robust = with(&Network::robust);
+        let seed = Seed::new(0).child(measure);
+        let spearman = |within: bool| -> Option<Interval> {
+            let pooled = RankCorrelation::new(Coefficient::Spearman, &x, &robust).ok()?;
+            let chosen = if within { pooled.within(&methods).ok()? } else { pooled };
+            chosen.clustered(&methods).ok()?.interval(0.95, RESAMPLES, &seed).ok()
+        };
+        let under = (0..system.conditions.len())
+            .map(|place| estimate(Coefficient::Spearman, &with(&|n| n.under[place])));
+        Correlation {
+            measure: measure.clone(),
+            robust: spearman(false),
+            within: spearman(true),
+            kendall: estimate(Coefficient::KendallTauB, &robust),
+            clean: estimate(Coefficient::Spearman, &with(&|n| n.clean)),
+            under: under.collect(),
+        }
+    };
+    Ok(names.iter().enumerate().map(of).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{CLAIMED, judge};
+    use super::*;
+    use crate::reproduce::config::System;
+    use pnn_eval::Verdict;
+
+    fn system() -> System {
+        System {
+            name: "rings".into(),
+            methods: ["a", "b", "c", "d", "e", "f"].map(str::to_owned).to_vec(),
+            radius: 1.0,
+            noise: 1.0,
+            relative_radius: 1.0,
+            relative_noise: 1.0,
+            deviations: Vec::new(),
+            conditions: Vec::new(),
+        }
+    }
+
+    /// Three seeds of each method; accuracy falls with the first measure and ignores the second.
+    fn networks() -> Vec<Network> {
+        let noise = [0.3, -0.2, 0.1, -0.4, 0.25, -0.05, 0.15, -0.3];
+        let of = |n: usize| {
+            let (method, wiggle) = (system().methods[n / 3].clone(), noise[n % 8]);
+            let sharpness = (n / 3) as f64 + 0.2 * wiggle;
+            let accuracy = 99.0 - 5.0 * sharpness;
+            let measures = vec![sharpness, noise[(5 * n + 3) % 8], 1.0];
+            Network { method, measures, clean: 99.0, under: vec![accuracy, accuracy - 10.0] }
+        };
+        (0..18).map(of).collect()
+    }
+
+    #[test]
+    fn a_measure_that_goes_with_accuracy_is_found_and_judged() {
+        let names = [CLAIMED, "noise", "constant"].map(str::to_owned);
+        let found = correlate(&names, &system(), &networks()).unwrap();
+        let robust = found[0].robust.unwrap();
+        assert!(robust.estimate < -0.99 && robust.high < -0.9, "{robust:?}");
+        assert_eq!(found[0].kendall, Some(-1.0));
+        assert!(found[1].robust.unwrap().contains(0.0));
+        // Ranks of what is the same everywhere are undefined, not 0.
+        assert!(found[2].robust.is_none() && found[0].clean.is_none());
+        let case = judge(&system(), &found);
+        assert_eq!(case.verdict, Verdict::Holds);
+        assert!(case.words.ends_with("no measure is better"), "{}", case.words);
+        let names = ["sharp", CLAIMED, "constant"].map(str::to_owned);
+        let case = judge(&system(), &correlate(&names, &system(), &networks()).unwrap());
+        assert_ne!(case.verdict, Verdict::Holds);
+        assert!(case.words.contains("the best measure: sharp -1.00"), "{}", case.words);
+    }
+
+    #[test]
+    fn a_measure_that_is_no_number_leaves_its_network_out() {
+        let names = [CLAIMED, "noise", "constant"].map(str::to_owned);
+        let mut networks = networks();
+        networks[4].measures[0] = f64::NAN;
+        let found = correlate(&names, &system(), &networks).unwrap();
+        assert!(found[0].robust.unwrap().estimate < -0.99);
+    }
+}

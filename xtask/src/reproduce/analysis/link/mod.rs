@@ -1,0 +1,257 @@
+//! Which measure of sharpness goes with robustness: rank correlations over networks of many methods and seeds.
+
+mod correlate;
+mod measures;
+
+use pnn_core::store;
+use pnn_eval::plot::{Axis, Heatmap, LineSeries, heatmap, line_chart};
+use pnn_eval::{Cell, Column, Svg, Table, Verdict};
+use serde::{Deserialize, Serialize};
+
+use super::conditions::accuracies;
+use super::judged::{Case, Judged};
+use super::{Context, Findings};
+use crate::error::{Error, Result};
+use crate::reproduce::config::{Link, Plan, System, View};
+use crate::reproduce::training::{Job, fingerprint};
+use correlate::{Correlation, correlate};
+
+/// The measure that the claim is about.
+const CLAIMED: &str = "lambda_max";
+
+/// What was found of one network; kept in a file, for it takes a while.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Network {
+    method: String,
+    /// Measures of sharpness, in the order of their names.
+    measures: Vec<f64>,
+    /// Accuracy in percent without any deviation, and the mean under each condition.
+    clean: f64,
+    under: Vec<f64>,
+}
+
+impl Network {
+    /// The mean accuracy over all conditions.
+    fn robust(&self) -> f64 {
+        self.under.iter().sum::<f64>() / self.under.len() as f64
+    }
+}
+
+pub(super) fn analyse(spec: &Link, plan: &Plan, context: &Context<'_>) -> Result<Findings> {
+    let view = plan.views.first().ok_or_else(|| Error::Usage("the plan has no view".into()))?;
+    let (mut figures, mut tables, mut details) = (Vec::new(), Vec::new(), Vec::new());
+    let mut cases = Vec::new();
+    for system in &spec.systems {
+        let networks = networks(spec, system, plan, view, context)?;
+        let methods = networks.iter().map(|n| &n.method).collect::<std::collections::BTreeSet<_>>();
+        if methods.len() < 3 {
+            let words = format!("{} methods were run, at least 3 are needed", methods.len());
+            let place = system.name.clone();
+            cases.push(Case { place, verdict: Verdict::NotTested, words });
+            continue;
+        }
+        let names = measures::names(system);
+        let found = correlate(&names, system, &networks)?;
+        cases.push(judge(system, &found));
+        figures.push(picture(system, &names, &found)?);
+        figures.push(scatter(system, &names, &networks, context)?);
+        tables.push(table(system, &found)?);
+        details.push(values(system, &names, &networks, context)?);
+    }
+    let paragraphs = vec![
+        format!(
+            "Sharpness is measured on the first {} training images with running statistics, on the chip that the network is deployed on; \
+             rings are taken in their detunings. Accuracies are of {}. The relative measures are in units of each parameter's own \
+             size. The rise in a ball is the largest that {} gradient steps found, the rise under noise the mean over {} pairs. \
+             Rise, slope and curvature in a deviation are of the loss in what the device does wrong, in steps as expected: the rise is the mean \
+             over both signs, or over {} pairs of random ones, and half the curvature is what it would be if the loss were a parabola.",
+            spec.images, view.name, spec.ascent_steps, spec.noise_pairs, spec.noise_pairs
+        ),
+        "A cell is Spearman's rank correlation of a measure with accuracy over all networks of the system: -1 where the \
+         flatter network is always the more accurate one. Intervals are of a bootstrap that draws methods with all their seeds. \
+         *Within methods* is the mean of the correlations of the seeds of each method: what is left if methods are not compared. \
+         The training loss, which is no sharpness at all, is there to be beaten. The claim holds in a system if the whole \
+         interval of lambda_max with the mean accuracy over all conditions is below 0."
+            .to_owned(),
+    ];
+    Ok(Findings { judged: Judged::of(cases), paragraphs, figures, tables, details })
+}
+
+/// Every network of a system that was run: taken over from a file, or measured.
+fn networks(
+    spec: &Link,
+    system: &System,
+    plan: &Plan,
+    view: &View,
+    context: &Context<'_>,
+) -> Result<Vec<Network>> {
+    let training = context.data.train.range(0, spec.images)?;
+    let images = context.images(view)?;
+    let chips = plan.chips.unwrap_or(1) as u64;
+    let settings = (spec.images, spec.trace_products, spec.ascent_steps, spec.noise_pairs);
+    let settings = serde_json::to_string(&(settings, system, view, chips))
+        .map_err(|e| Error::Usage(e.to_string()))?;
+    let mut networks = Vec::new();
+    for key in plan.methods.iter().filter(|key| system.methods.contains(key)) {
+        let method = &context.profile.methods[key];
+        let seeds = context.profile.seeds_of(key);
+        for (run, seed) in context.trained(key)?.into_iter().zip(seeds) {
+            let job = Job { key: key.clone(), method: method.clone(), seed: *seed };
+            let folder = job.folder(context.out, context.data)?;
+            let path = folder.join(format!("sharpness-{}.json", fingerprint(&settings)));
+            if context.resume
+                && let Ok(text) = std::fs::read_to_string(&path)
+                && let Ok(network) = serde_json::from_str(&text)
+            {
+                networks.push(network);
+                continue;
+            }
+            eprintln!("  {}: {}, seed {seed}", system.name, context.label(key));
+            let measures = measures::measure(spec, system, method, run, &training)?;
+            let (clean, under) =
+                accuracies(run, view, &images, &system.conditions, chips, context)?;
+            let mean = |chips: &Vec<f64>| chips.iter().sum::<f64>() / chips.len() as f64;
+            let under = under.iter().map(mean).collect();
+            let network = Network { method: key.clone(), measures, clean, under };
+            let text = serde_json::to_string(&network).map_err(|e| Error::Usage(e.to_string()))?;
+            store::write_atomic(&path, text.as_bytes())?;
+            networks.push(network);
+        }
+    }
+    Ok(networks)
+}
+
+/// Whether `lambda_max` goes with the mean accuracy over all conditions, and which measure does so best.
+fn judge(system: &System, found: &[Correlation]) -> Case {
+    let place = system.name.clone();
+    let strength = |c: &&Correlation| c.robust.as_ref().map(|r| r.estimate);
+    let defined = || found.iter().filter(|c| c.robust.is_some());
+    let best = defined()
+        .min_by(|a, b| strength(a).partial_cmp(&strength(b)).unwrap_or(std::cmp::Ordering::Equal));
+    let words = |c: &Correlation| match &c.robust {
+        Some(r) => format!("{} {:+.2} [{:+.2}, {:+.2}]", c.measure, r.estimate, r.low, r.high),
+        None => format!("{}: undefined", c.measure),
+    };
+    let claimed = found.iter().find(|c| c.measure == CLAIMED);
+    let verdict = match claimed.and_then(|c| c.robust.as_ref()) {
+        None => Verdict::NotTested,
+        Some(r) if r.high < 0.0 => Verdict::Holds,
+        Some(r) if r.estimate >= 0.0 => Verdict::DoesNotHold,
+        Some(_) => Verdict::Undecided,
+    };
+    let all = [claimed, best].into_iter().flatten().map(words).collect::<Vec<_>>();
+    let words = match &all[..] {
+        [claimed, best] if claimed != best => format!("{claimed}; the best measure: {best}"),
+        [claimed, ..] => format!("{claimed}; no measure is better"),
+        [] => "no measure is defined".to_owned(),
+    };
+    Case { place, verdict, words }
+}
+
+fn table(system: &System, found: &[Correlation]) -> Result<Table> {
+    let mut columns = vec![
+        Column::text("measure"),
+        Column::interval("mean of all conditions", 2),
+        Column::interval("within methods", 2),
+        Column::number("Kendall's tau-b", 2),
+        Column::number("no deviation", 2),
+    ];
+    columns.extend(system.conditions.iter().map(|c| Column::number(&c.label, 2)));
+    let caption = format!("{}: rank correlation of sharpness with accuracy", system.name);
+    let mut table = Table::new(caption, columns)?;
+    let number = |value: &Option<f64>| value.map_or(Cell::Missing, Cell::Number);
+    let interval = |value: &Option<_>| value.map_or(Cell::Missing, Cell::Interval);
+    for correlation in found {
+        let mut line = vec![
+            Cell::Text(correlation.measure.clone()),
+            interval(&correlation.robust),
+            interval(&correlation.within),
+            number(&correlation.kendall),
+            number(&correlation.clean),
+        ];
+        line.extend(correlation.under.iter().map(number));
+        table.push(line)?;
+    }
+    Ok(table)
+}
+
+fn picture(system: &System, names: &[String], found: &[Correlation]) -> Result<(Svg, String)> {
+    let or_nan = |value: Option<f64>| value.unwrap_or(f64::NAN);
+    let row = |c: &Correlation| {
+        let robust = or_nan(c.robust.map(|r| r.estimate));
+        let under = c.under.iter().map(|under| or_nan(*under));
+        [robust, or_nan(c.clean)].into_iter().chain(under).collect()
+    };
+    let columns = ["all conditions", "no deviation"].map(str::to_owned).into_iter();
+    let columns = columns.chain(system.conditions.iter().map(|c| c.label.clone()));
+    let map = Heatmap::new(
+        format!("{}: sharpness and accuracy", system.name),
+        found.iter().map(row).collect(),
+        "Spearman's rank correlation",
+        2,
+    )
+    .columns("accuracy under", columns)
+    .rows("measure", names.iter().cloned());
+    let caption = "Rank correlation over all networks: -1 (vermillion) where flat networks are the accurate ones, 0 where the \
+                   measure says nothing, 1 (blue) where sharp ones are."
+        .to_owned();
+    Ok((heatmap(&map)?, caption))
+}
+
+/// Accuracy over `lambda_max`: a point for each network, a marker for each method.
+fn scatter(
+    system: &System,
+    names: &[String],
+    networks: &[Network],
+    context: &Context<'_>,
+) -> Result<(Svg, String)> {
+    let place = names.iter().position(|name| name == CLAIMED).unwrap_or_default();
+    let mut series = Vec::new();
+    for method in &system.methods {
+        let own = networks.iter().filter(|network| network.method == *method);
+        let points: Vec<_> = own.map(|n| (n.measures[place], n.robust())).collect();
+        let shown: Vec<_> = points.into_iter().filter(|(x, _)| *x > 0.0).collect();
+        if !shown.is_empty() {
+            series.push(LineSeries::new(context.label(method), shown).scattered());
+        }
+    }
+    let svg = line_chart(
+        &format!("{}: robustness over {CLAIMED}", system.name),
+        &Axis::logarithmic(CLAIMED),
+        &Axis::linear("mean accuracy under all conditions").unit("%"),
+        &series,
+    )?;
+    Ok((svg, "A point for each trained network.".to_owned()))
+}
+
+/// What was measured, method by method: means over seeds.
+fn values(
+    system: &System,
+    names: &[String],
+    networks: &[Network],
+    context: &Context<'_>,
+) -> Result<Table> {
+    let mut columns = vec![Column::text("method")];
+    columns.extend(names.iter().map(|name| Column::number(name, 2).scientific()));
+    columns.push(Column::percent("accuracy without deviation", 2));
+    let labels = system.conditions.iter().map(|c| Column::percent(&c.label, 2));
+    columns.extend(labels);
+    let caption = format!("{}: what was measured, means over seeds", system.name);
+    let mut table = Table::new(caption, columns)?;
+    for method in &system.methods {
+        let own: Vec<_> = networks.iter().filter(|n| n.method == *method).collect();
+        if own.is_empty() {
+            continue;
+        }
+        let mean = |pick: &dyn Fn(&Network) -> f64| {
+            Cell::Number(own.iter().map(|n| pick(n)).sum::<f64>() / own.len() as f64)
+        };
+        let mut line = vec![Cell::Text(context.label(method))];
+        line.extend((0..names.len()).map(|place| mean(&|n| n.measures[place])));
+        line.push(mean(&|n| n.clean / 100.0));
+        line.extend((0..system.conditions.len()).map(|place| mean(&|n| n.under[place] / 100.0)));
+        table.push(line)?;
+    }
+    Ok(table)
+}
