@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::device::Bounds;
-use crate::ops::{Real, dispatch, multiversion};
+use crate::multiversion;
+use crate::ops::{Real, dispatch};
 use crate::tensor::GradStore;
 use crate::{DType, Error, Result, Tensor, Var};
 

@@ -3,7 +3,7 @@
 use rand_distr::{Distribution, StandardNormal, StandardUniform};
 use rayon::prelude::*;
 
-use crate::ops::multiversion;
+use crate::multiversion;
 use crate::ops::simd::lane_sum;
 use crate::{Result, Seed};
 

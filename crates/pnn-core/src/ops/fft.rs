@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use rustfft::{Fft, FftDirection, FftNum, FftPlanner};
 
 use super::real::{Real, dispatch};
+use super::simd::multiversion;
 use crate::tensor::Buffer;
 use crate::{Error, Result, Tensor};
 
@@ -278,9 +279,7 @@ impl<T: Numbers> Workspace<T> {
         let mut rows = self.rows.chunks_exact_mut(self.width);
         for (row, (re, im)) in rows.by_ref().zip(parts) {
             let (row, padding) = row.split_at_mut(width);
-            for (value, (re, im)) in row.iter_mut().zip(re.iter().zip(im)) {
-                *value = Complex::new(*re, *im);
-            }
+            join(row, re, im);
             padding.fill(zero);
         }
         self.rows[height * self.width..].fill(zero);
@@ -295,11 +294,7 @@ impl<T: Numbers> Workspace<T> {
     }
 
     fn multiply(&mut self, factors: &[Complex<T>], conjugate: bool) {
-        let sign = if conjugate { -T::one() } else { T::one() };
-        for (value, factor) in self.columns.iter_mut().zip(factors) {
-            let (re, im) = (factor.re, sign * factor.im);
-            *value = Complex::new(value.re * re - value.im * im, value.re * im + value.im * re);
-        }
+        multiply(&mut self.columns, factors, if conjugate { -T::one() } else { T::one() });
     }
 
     /// The first rows and columns as a pair of planes, scaled.
@@ -307,9 +302,31 @@ impl<T: Numbers> Workspace<T> {
         let (re, im) = pair.split_at_mut(height * width);
         let parts = re.chunks_exact_mut(width).zip(im.chunks_exact_mut(width));
         for ((re, im), row) in parts.zip(self.rows.chunks_exact(self.width)) {
-            for ((re, im), value) in re.iter_mut().zip(im).zip(row) {
-                (*re, *im) = (value.re * scale, value.im * scale);
-            }
+            split(re, im, &row[..width], scale);
+        }
+    }
+}
+
+multiversion! {
+    /// `values = re + i im`.
+    fn join[T: Real](values: &mut [Complex<T>], re: &[T], im: &[T]) {
+        for (value, (re, im)) in values.iter_mut().zip(re.iter().zip(im)) {
+            *value = Complex::new(*re, *im);
+        }
+    }
+
+    /// `re + i im = scale values`.
+    fn split[T: Real](re: &mut [T], im: &mut [T], values: &[Complex<T>], scale: T) {
+        for ((re, im), value) in re.iter_mut().zip(im).zip(values) {
+            (*re, *im) = (value.re * scale, value.im * scale);
+        }
+    }
+
+    /// `values *= factors`, with `sign` -1 by their conjugates.
+    fn multiply[T: Real](values: &mut [Complex<T>], factors: &[Complex<T>], sign: T) {
+        for (value, factor) in values.iter_mut().zip(factors) {
+            let (re, im) = (factor.re, sign * factor.im);
+            *value = Complex::new(value.re * re - value.im * im, value.re * im + value.im * re);
         }
     }
 }

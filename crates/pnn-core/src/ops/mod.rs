@@ -19,7 +19,7 @@ mod pool;
 mod product;
 pub(crate) mod real;
 mod resample;
-pub(crate) mod simd;
+pub mod simd;
 mod take;
 mod through;
 
@@ -40,6 +40,5 @@ pub use pool::{avg_pool2d, max_pool2d};
 pub use real::Real;
 pub(crate) use real::dispatch;
 pub use resample::{Sampling, resample};
-pub(crate) use simd::multiversion;
 pub use take::{Places, take};
 pub use through::straight_through;

@@ -1,4 +1,4 @@
-//! Vector instructions, chosen at run time.
+//! Vector instructions, chosen at run time: for kernels of devices too.
 
 use super::real::Real;
 
@@ -7,6 +7,23 @@ use super::real::Real;
 /// multiplication and an addition, so the results are the same to the bit whichever is chosen.
 ///
 /// Type parameters stand in square brackets.
+///
+/// ```
+/// use pnn_core::ops::Real;
+///
+/// pnn_core::multiversion! {
+///     /// `y = max(x - threshold, 0)`.
+///     fn clipped[T: Real](y: &mut [T], x: &[T], threshold: T) {
+///         for (y, x) in y.iter_mut().zip(x) {
+///             *y = (*x - threshold).max(T::zero());
+///         }
+///     }
+/// }
+/// let mut y = [0.0f32; 3];
+/// clipped(&mut y, &[1.0, 2.0, 3.0], 1.5);
+/// assert_eq!(y, [0.0, 0.5, 1.5]);
+/// ```
+#[macro_export]
 macro_rules! multiversion {
     ($(
         $(#[$doc:meta])*
@@ -47,8 +64,10 @@ macro_rules! multiversion {
 }
 pub(crate) use multiversion;
 
+/// Whether the processor has the parts of AVX-512 that kernels here use.
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn has_avx512() -> bool {
+#[must_use]
+pub fn has_avx512() -> bool {
     is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512bw")
@@ -56,8 +75,10 @@ pub(crate) fn has_avx512() -> bool {
         && has_avx2()
 }
 
+/// Whether the processor has AVX2, and a multiplication with an addition in one instruction.
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn has_avx2() -> bool {
+#[must_use]
+pub fn has_avx2() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
 }
 
@@ -67,7 +88,7 @@ const LANES: usize = 16;
 /// The sum of `f(a, b)` over two slices of equal length, in `LANES` interleaved accumulators,
 /// whatever the vectors of the processor: the order of the sum is fixed.
 #[inline(always)]
-pub(crate) fn lane_sum<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> f64 {
+pub fn lane_sum<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> f64 {
     let mut lanes = [T::zero(); LANES];
     let ((blocks_a, rest_a), (blocks_b, rest_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     for (a, b) in blocks_a.iter().zip(blocks_b) {

@@ -1,6 +1,7 @@
 //! Update rules, equal to PyTorch's `SGD`, `Adam` and `AdamW` step by step.
 
-use crate::ops::{Real, dispatch, multiversion};
+use crate::multiversion;
+use crate::ops::{Real, dispatch};
 use crate::optim::RuleState;
 use crate::params::{Gradients, ParamSet};
 use crate::tensor::Buffer;

@@ -1,6 +1,7 @@
 //! Sharpness-aware minimisation: descend with the gradient taken at a nearby point of higher loss.
 
-use crate::ops::{Real, dispatch, multiversion};
+use crate::multiversion;
+use crate::ops::{Real, dispatch};
 use crate::optim::{Evaluation, Objective, Optimizer, Point, Rule, RuleState, displaced};
 use crate::params::{Gradients, ParamSet};
 use crate::tensor::Buffer;

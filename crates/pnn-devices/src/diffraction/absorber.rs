@@ -1,6 +1,8 @@
 //! Saturable absorption.
 
+use pnn_core::multiversion;
 use pnn_core::ops::Real;
+use pnn_core::ops::simd::lane_sum;
 use pnn_core::tensor::{Buffer, Element};
 use pnn_core::{DType, Error, Result, Tensor};
 use rayon::prelude::*;
@@ -43,32 +45,26 @@ pub fn saturable_absorber(field: &Tensor, fraction: f64) -> Result<Tensor> {
 
 /// What a picture loses at each pixel.
 fn lost<T: Real>(re: &[T], im: &[T], fraction: f64) -> T {
-    let sum: f64 = re.iter().zip(im).map(|(re, im)| (*re * *re + *im * *im).f64()).sum();
-    T::of(fraction * sum / re.len() as f64)
+    T::of(fraction * power(re, im) / re.len() as f64)
 }
 
 fn absorbed<T: Real + Element>(field: &Tensor, pixels: usize, fraction: f64) -> Result<Tensor> {
     let mut y = Buffer::<T>::scratch(field.elem_count());
     y.par_chunks_mut(2 * pixels).zip(field.elements::<T>()?.par_chunks(2 * pixels)).for_each(
         |(y, x)| {
-            let ((re, im), (y_re, y_im)) = (x.split_at(pixels), y.split_at_mut(pixels));
-            let lost = lost(re, im, fraction);
-            for ((y_re, y_im), (re, im)) in y_re.iter_mut().zip(y_im).zip(re.iter().zip(im)) {
-                let kept = kept(*re * *re + *im * *im, lost);
-                (*y_re, *y_im) = (kept * *re, kept * *im);
-            }
+            let (re, im) = x.split_at(pixels);
+            absorb(y, x, lost(re, im, fraction));
         },
     );
     Tensor::from_buffer(y, field.shape().clone())
 }
 
 /// `sqrt(I' / I)`, 0 where it is dark.
+#[inline(always)]
 fn kept<T: Real>(intensity: T, lost: T) -> T {
     if intensity <= lost { T::zero() } else { (T::one() - lost / intensity).sqrt() }
 }
 
-/// With `s = sqrt(1 - t/I)`, `t` what is lost, and `c = g . E` at a pixel that is not dark:
-/// `ds/dI = t / (2 s I^2)`, `ds/dt = -1 / (2 s I)`, `dI = 2 E dE`, and `t` is a share of the mean of all `I`.
 fn back<T: Real + Element>(
     field: &Tensor,
     gradient: &Tensor,
@@ -79,27 +75,71 @@ fn back<T: Real + Element>(
     let pictures =
         found.par_chunks_mut(2 * pixels).zip(field.elements::<T>()?.par_chunks(2 * pixels));
     pictures.zip(gradient.elements::<T>()?.par_chunks(2 * pixels)).for_each(|((found, x), g)| {
-        let ((re, im), (g_re, g_im)) = (x.split_at(pixels), g.split_at(pixels));
-        let (d_re, d_im) = found.split_at_mut(pixels);
+        let (re, im) = x.split_at(pixels);
         let lost = lost(re, im, fraction);
-        let mut of_lost = 0.0;
-        for k in 0..pixels {
-            let intensity = re[k] * re[k] + im[k] * im[k];
-            let kept = kept(intensity, lost);
-            let mut along = T::zero();
-            if kept > T::zero() {
-                let half = (g_re[k] * re[k] + g_im[k] * im[k]) / ((kept + kept) * intensity);
-                of_lost -= half.f64();
-                along = (half + half) * lost / intensity;
-            }
-            d_re[k] = kept * g_re[k] + along * re[k];
-            d_im[k] = kept * g_im[k] + along * im[k];
-        }
-        let shared = T::of(2.0 * of_lost * fraction / pixels as f64);
-        for k in 0..pixels {
-            d_re[k] += shared * re[k];
-            d_im[k] += shared * im[k];
-        }
+        let of_lost = slopes(found, x, g, lost);
+        let shared = T::of(-2.0 * of_lost * fraction / pixels as f64);
+        absorb_back(found, x, g, lost, shared);
     });
     Tensor::from_buffer(found, field.shape().clone())
+}
+
+/// Pixels whose sum may be one of `T`; longer ones are added in f64.
+const BLOCK: usize = 1024;
+
+// With `s = sqrt(1 - t/I)`, `t` what is lost, and `c = g . E` at a pixel that is not dark:
+// `ds/dI = t / (2 s I^2)`, `ds/dt = -1 / (2 s I)`, `dI = 2 E dE`, and `t` is a share of the mean of all `I`.
+multiversion! {
+    /// The sum of all intensities.
+    fn power[T: Real](re: &[T], im: &[T]) -> f64 {
+        let mut sum = 0.0;
+        for (re, im) in re.chunks(BLOCK).zip(im.chunks(BLOCK)) {
+            sum += lane_sum(re, im, |re, im| re * re + im * im);
+        }
+        sum
+    }
+
+    fn absorb[T: Real](y: &mut [T], x: &[T], lost: T) {
+        let pixels = x.len() / 2;
+        let ((re, im), (y_re, y_im)) = (x.split_at(pixels), y.split_at_mut(pixels));
+        for ((y_re, y_im), (re, im)) in y_re.iter_mut().zip(y_im).zip(re.iter().zip(im)) {
+            let kept = kept(*re * *re + *im * *im, lost);
+            (*y_re, *y_im) = (kept * *re, kept * *im);
+        }
+    }
+
+    /// Writes `c / (2 s I)` of each pixel into the first half of `found`, and returns their sum.
+    fn slopes[T: Real](found: &mut [T], x: &[T], g: &[T], lost: T) -> f64 {
+        let pixels = x.len() / 2;
+        let ((re, im), (g_re, g_im)) = (x.split_at(pixels), g.split_at(pixels));
+        let halves = &mut found[..pixels];
+        for ((half, (re, im)), (g_re, g_im)) in
+            halves.iter_mut().zip(re.iter().zip(im)).zip(g_re.iter().zip(g_im))
+        {
+            let intensity = *re * *re + *im * *im;
+            let kept = kept(intensity, lost);
+            let slope = (*g_re * *re + *g_im * *im) / ((kept + kept) * intensity);
+            *half = if kept > T::zero() { slope } else { T::zero() };
+        }
+        let mut sum = 0.0;
+        for halves in halves.chunks(BLOCK) {
+            sum += lane_sum(halves, halves, |half, _| half);
+        }
+        sum
+    }
+
+    /// The gradient, from what [`slopes`] has left in `found`.
+    fn absorb_back[T: Real](found: &mut [T], x: &[T], g: &[T], lost: T, shared: T) {
+        let pixels = x.len() / 2;
+        let ((re, im), (g_re, g_im)) = (x.split_at(pixels), g.split_at(pixels));
+        let (d_re, d_im) = found.split_at_mut(pixels);
+        let inputs = re.iter().zip(im).zip(g_re.iter().zip(g_im));
+        for ((d_re, d_im), ((re, im), (g_re, g_im))) in d_re.iter_mut().zip(d_im).zip(inputs) {
+            let intensity = *re * *re + *im * *im;
+            let kept = kept(intensity, lost);
+            let own = (*d_re + *d_re) * lost / intensity;
+            let along = shared + if kept > T::zero() { own } else { T::zero() };
+            (*d_re, *d_im) = (kept * *g_re + along * *re, kept * *g_im + along * *im);
+        }
+    }
 }
