@@ -208,10 +208,11 @@ fn pictures_that_are_moved() {
             // Where every pixel shows a value of its own, and it is read there.
             let x = get("x", dtype);
             let &[.., height, width] = x.dims() else { panic!("{name}: no pictures") };
-            let all = 0..x.elem_count() as u32;
+            let all = 0..(height * width) as u32;
             let shown = all.clone().map(Some).collect();
-            let plane = [x.elem_count() / (height * width), height, width];
-            let packing = Packing::new(plane, shown, &all.collect::<Vec<_>>()).unwrap();
+            let (count, read) = (x.elem_count(), all.collect::<Vec<_>>());
+            let planes = [count / (height * width), height, width];
+            let packing = Packing::new(planes, count, shown, &read).unwrap();
             let packing = Arc::new(packing);
             let packed = ops::resample_packed(&x, &packing, &linear, &shift, sampling).unwrap();
             assert_same_bits(name, &packed, &f(&[x]).unwrap());

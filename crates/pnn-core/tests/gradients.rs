@@ -161,29 +161,44 @@ fn pictures_that_are_moved() {
     }
 }
 
-/// Values in two pictures of 4 x 5: some twice, some nowhere, some read where another one stands.
+/// Values in three pictures of 4 x 5: some twice, some nowhere, some read where another one stands, and the last picture
+/// lacks two.
 #[test]
 fn values_in_pictures_that_are_moved() {
-    let mut shown = vec![None; 40];
-    for (pixel, value) in
-        [(0, 3), (1, 3), (6, 0), (7, 1), (8, 2), (12, 4), (27, 5), (28, 6), (32, 7)]
-    {
+    let (count, each, values_of_all) = (3, 5, 13);
+    let mut shown = vec![None; 20];
+    for (pixel, value) in [(0, 3), (1, 3), (6, 0), (7, 1), (8, 2), (12, 4), (18, 2)] {
         shown[pixel] = Some(value);
     }
-    let read = [6, 7, 7, 1, 12, 26, 28, 33];
+    let read = [6, 7, 7, 1, 13];
     let shown: Arc<[Option<u32>]> = shown.into();
-    let packing = Arc::new(Packing::new([2, 4, 5], Arc::clone(&shown), &read).unwrap());
-    let unpacking: Arc<[Option<u32>]> = read.iter().map(|pixel| Some(*pixel)).collect();
+    let pictures = [count, 4, 5];
+    let packing = Packing::new(pictures, values_of_all, Arc::clone(&shown), &read).unwrap();
+    let packing = Arc::new(packing);
+    // The same as lists through all pictures.
+    let value = |picture: usize, value: u32| {
+        Some((picture * each) as u32 + value).filter(|value| *value < values_of_all as u32)
+    };
+    let all_shown: Arc<[Option<u32>]> = (0..count)
+        .flat_map(|picture| shown.iter().map(move |shown| shown.and_then(|v| value(picture, v))))
+        .collect();
+    let all_read: Arc<[Option<u32>]> = (0..values_of_all)
+        .map(|value| Some((value / each * 20) as u32 + read[value % each]))
+        .collect();
     let linear = tensor(&[0.9, 0.25, -0.3, 1.1]).reshape([2, 2]).unwrap();
-    let inputs = [f64s(1, &[2, 4]), linear, tensor(&[0.3, -0.4])];
+    let inputs = [f64s(1, &[values_of_all]), linear, tensor(&[0.3, -0.4])];
     for sampling in [Sampling::Nearest, Sampling::Bilinear] {
         let slow = |t: &[Tensor]| {
-            let pictures = ops::take(&t[0], &shown, [2, 4, 5])?;
-            ops::take(&ops::resample(&pictures, &t[1], &t[2], sampling)?, &unpacking, [2, 4])
+            let pictures = ops::take(&t[0], &all_shown, pictures)?;
+            let moved = ops::resample(&pictures, &t[1], &t[2], sampling)?;
+            ops::take(&moved, &all_read, [values_of_all])
         };
         let fast = |t: &[Tensor]| ops::resample_packed(&t[0], &packing, &t[1], &t[2], sampling);
         check_same_bits(&fast(&inputs).unwrap(), &slow(&inputs).unwrap()).unwrap();
-        assert!(values(&fast(&inputs).unwrap()).iter().any(|v| *v != 0.0));
+        let read = values(&fast(&inputs).unwrap());
+        assert!(
+            read[..each].iter().any(|v| *v != 0.0) && read[2 * each..].iter().any(|v| *v != 0.0)
+        );
         let differentiated = if sampling == Sampling::Bilinear { 3 } else { 1 };
         check(&inputs[..differentiated], |t| {
             fast(&[
@@ -195,18 +210,20 @@ fn values_in_pictures_that_are_moved() {
     }
     check_same_bits(
         &packing.show(&inputs[0]).unwrap(),
-        &ops::take(&inputs[0], &shown, [2, 4, 5]).unwrap(),
+        &ops::take(&inputs[0], &all_shown, pictures).unwrap(),
     )
     .unwrap();
-    let error = |shown: &Arc<[Option<u32>]>, read: &[u32]| {
-        Packing::new([2, 4, 5], Arc::clone(shown), read).unwrap_err().to_string()
+    let error = |values: usize, shown: &Arc<[Option<u32>]>, read: &[u32]| {
+        Packing::new(pictures, values, Arc::clone(shown), read).unwrap_err().to_string()
     };
-    assert!(error(&shown, &[6; 5]).contains("value that a pixel shows is 5"));
-    assert!(error(&shown, &[40; 8]).contains("pixel of a value is 40"));
-    assert!(error(&[None; 3].into(), &read).contains("number of pixels of a packing is 3"));
+    assert!(error(9, &shown, &[6; 4]).contains("value that a pixel shows is 4"));
+    assert!(error(13, &shown, &[20; 5]).contains("pixel of a value is 20"));
+    assert!(error(13, &[None; 3].into(), &read).contains("number of pixels of a packing is 3"));
+    assert!(error(10, &shown, &read).contains("number of values of a packing is 10"));
+    assert!(error(16, &shown, &read).contains("number of values of a packing is 16"));
     let few =
         ops::resample_packed(&f64s(1, &[7]), &packing, &inputs[1], &inputs[2], Sampling::Nearest);
-    assert!(few.unwrap_err().to_string().contains("8 values, those of the packing"));
+    assert!(few.unwrap_err().to_string().contains("13 values, those of the packing"));
 }
 
 #[test]

@@ -108,9 +108,10 @@ fn pictures_that_are_moved() {
     check("nearest", &inputs[..1], |t| {
         ops::resample(&t[0], &inputs[1], &inputs[2], ops::Sampling::Nearest)
     });
-    let all = 0..7 * 40 * 30;
+    let all = 0..40 * 30;
     let read = all.clone().rev().collect::<Vec<u32>>();
-    let packing = ops::Packing::new([7, 40, 30], all.map(Some).collect(), &read).unwrap();
+    let shown = all.map(Some).collect();
+    let packing = ops::Packing::new([7, 40, 30], 7 * 40 * 30, shown, &read).unwrap();
     let packing = std::sync::Arc::new(packing);
     check("packed", &inputs, |t| {
         ops::resample_packed(&t[0], &packing, &t[1], &t[2], ops::Sampling::Bilinear)

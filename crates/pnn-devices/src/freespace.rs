@@ -192,23 +192,21 @@ impl Multiplier {
 /// Filters in their tiles.
 fn packing(filter: (usize, usize), outputs: usize, tiling: Tiling) -> pnn_core::Result<Packing> {
     let Tiling { rows, columns, height, width, repeat } = tiling;
-    let [count, high, wide] =
-        [outputs.div_ceil(rows * columns), rows * height, columns * width * repeat];
-    let mut shown = vec![None; count * high * wide];
-    let mut read = vec![0; outputs * filter.0 * filter.1];
+    let (tiles, pixels) = (rows * columns, filter.0 * filter.1);
+    let [count, high, wide] = [outputs.div_ceil(tiles), rows * height, columns * width * repeat];
+    let mut shown = vec![None; high * wide];
+    let mut read = vec![0; tiles * pixels];
     let corner = ((height - filter.0) / 2, (width - filter.1) / 2);
     for (number, place) in read.iter_mut().enumerate() {
-        let (filter_number, pixel) =
-            (number / (filter.0 * filter.1), number % (filter.0 * filter.1));
-        let (picture, tile) = (filter_number / (rows * columns), filter_number % (rows * columns));
+        let (tile, pixel) = (number / pixels, number % pixels);
         let row = tile / columns * height + corner.0 + pixel / filter.1;
         let column = tile % columns * width + corner.1 + pixel % filter.1;
-        let at = (picture * high + row) * wide + column * repeat;
+        let at = row * wide + column * repeat;
         shown[at..at + repeat].fill(Some(number as u32));
         // Of repeated columns the first is read.
         *place = at as u32;
     }
-    Packing::new([count, high, wide], shown.into(), &read)
+    Packing::new([count, high, wide], outputs * pixels, shown.into(), &read)
 }
 
 impl PhysicalLayer for Multiplier {

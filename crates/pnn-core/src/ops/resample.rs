@@ -43,12 +43,13 @@ pub fn resample(x: &Tensor, linear: &Tensor, shift: &Tensor, sampling: Sampling)
     if x.elem_count() == 0 {
         return Ok(x.clone());
     }
-    let taps = Taps::new(&motion, sampling, 0..pixels);
+    let taps = Taps::new(&motion, sampling, 0..pixels, Some);
     let y = dispatch!(x.dtype(), T => {
         let mut y = Buffer::<T>::scratch(x.elem_count());
         y.par_chunks_mut(pixels).zip(x.elements::<T>()?.par_chunks(pixels)).for_each(|(y, x)| {
             for (at, y) in y.iter_mut().enumerate() {
-                *y = taps.mix(at, |pixel| x[pixel]);
+                let parts = taps.of(at).iter().map(|(from, weight)| T::of(*weight) * x[*from as usize]);
+                *y = parts.fold(T::of(0.0), |sum, part| sum + part);
             }
         });
         Tensor::from_buffer(y, x.shape())
@@ -62,7 +63,9 @@ pub fn resample(x: &Tensor, linear: &Tensor, shift: &Tensor, sampling: Sampling)
                 let pictures = dx.par_chunks_mut(pixels);
                 pictures.zip(gradient.elements::<T>()?.par_chunks(pixels)).for_each(|(dx, g)| {
                     for (at, g) in g.iter().enumerate() {
-                        taps.spread(at, *g, |pixel, part| dx[pixel] += part);
+                        for (from, weight) in taps.of(at) {
+                            dx[*from as usize] += T::of(*weight) * *g;
+                        }
                     }
                 });
                 Tensor::from_buffer(dx, x.shape())
@@ -79,29 +82,26 @@ pub fn resample(x: &Tensor, linear: &Tensor, shift: &Tensor, sampling: Sampling)
     }))
 }
 
-/// A pixel of the old picture and its part in one of the new.
-struct Tap {
-    pixel: u32,
-    weight: f64,
-}
-
-/// The taps of some pixels of the new picture, one after the other.
+/// Parts of the old picture in some pixels of the new.
 pub(super) struct Taps {
-    taps: Vec<Tap>,
+    /// A pixel of the old picture, or the value that it shows, and its weight.
+    taps: Vec<(u32, f64)>,
     /// Where those of each pixel begin; and the end.
     starts: Vec<u32>,
 }
 
 impl Taps {
+    /// Those of `pixels`; `value` numbers what a pixel of the old picture shows, if it is not dark.
     pub(super) fn new(
         motion: &Motion,
         sampling: Sampling,
         pixels: impl Iterator<Item = usize>,
+        value: impl Fn(usize) -> Option<usize>,
     ) -> Self {
         let (mut taps, mut starts) = (Vec::new(), vec![0]);
         for at in pixels {
             motion.for_each_tap(at, sampling, |pixel, weight| {
-                taps.push(Tap { pixel: pixel as u32, weight });
+                taps.extend(value(pixel).map(|value| (value as u32, weight)));
             });
             starts.push(taps.len() as u32);
         }
@@ -109,23 +109,8 @@ impl Taps {
     }
 
     /// Those of one of the pixels, by its place in the list.
-    fn of(&self, place: usize) -> &[Tap] {
+    pub(super) fn of(&self, place: usize) -> &[(u32, f64)] {
         &self.taps[self.starts[place] as usize..self.starts[place + 1] as usize]
-    }
-
-    /// What the new picture has there, for the values of the old one.
-    pub(super) fn mix<T: Real>(&self, place: usize, value: impl Fn(usize) -> T) -> T {
-        let part = |tap: &Tap| T::of(tap.weight) * value(tap.pixel as usize);
-        let own = self.of(place);
-        let (first, rest) = (own.first().map_or(T::of(0.0), part), own.get(1..));
-        rest.unwrap_or_default().iter().fold(first, |sum, tap| sum + part(tap))
-    }
-
-    /// Calls `f(pixel, part)` with the parts of a gradient there that go to the pixels of the old picture.
-    pub(super) fn spread<T: Real>(&self, place: usize, gradient: T, mut f: impl FnMut(usize, T)) {
-        for tap in self.of(place) {
-            f(tap.pixel as usize, T::of(tap.weight) * gradient);
-        }
     }
 }
 
