@@ -124,6 +124,9 @@ impl Case {
         if self.ports.is_some() && self.system != "mzi-lenet5" {
             return Err("ports are of meshes only");
         }
+        if self.metric == Metric::LambdaMax && self.perturb.is_some() {
+            return Err("perturb is of accuracies only");
+        }
         let panels = matches!(self.system.as_str(), "freespace-mlp" | "d2nn");
         match (&self.batch_norm, panels) {
             (None, false) => return Err("missing field `batch_norm`"),

@@ -20,7 +20,7 @@ fn outcome(change: impl Fn(&mut serde_json::Value)) -> Outcome {
 }
 
 #[test]
-fn what_is_malformed_or_unheard_of_fails_and_other_quantities_are_unsupported() {
+fn what_is_malformed_or_unheard_of_fails() {
     let failed = |change: &dyn Fn(&mut serde_json::Value), says: &str| {
         let outcome = outcome(change);
         assert_eq!(outcome.status, Status::Failed);
@@ -59,7 +59,11 @@ fn what_is_malformed_or_unheard_of_fails_and_other_quantities_are_unsupported() 
     and(&|c| c["perturb"]["layers"] = serde_json::json!(["fc1"]), "follow from the port");
     and(&|c| c["fabrication"] = "chip.safetensors".into(), "of meshes only");
     failed(&|c| c["system"] = "abacus".into(), "unknown system");
-    failed(&|c| c["metric"] = "beauty".into(), "unknown metric");
+    failed(
+        &|c| c["metric"] = "beauty".into(),
+        "unknown variant `beauty`, expected `accuracy_percent`",
+    );
+    failed(&|c| c["metric"] = "lambda_max".into(), "perturb is of accuracies only");
     failed(&|c| c["expected"] = "many".into(), "malformed case");
 }
 

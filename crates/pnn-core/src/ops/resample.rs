@@ -48,8 +48,11 @@ pub fn resample(x: &Tensor, linear: &Tensor, shift: &Tensor, sampling: Sampling)
         let mut y = Buffer::<T>::scratch(x.elem_count());
         y.par_chunks_mut(pixels).zip(x.elements::<T>()?.par_chunks(pixels)).for_each(|(y, x)| {
             for (at, y) in y.iter_mut().enumerate() {
-                let parts = taps.of(at).iter().map(|(from, weight)| T::of(*weight) * x[*from as usize]);
-                *y = parts.fold(T::of(0.0), |sum, part| sum + part);
+                let mut parts =
+                    taps.of(at).iter().map(|(from, weight)| T::of(*weight) * x[*from as usize]);
+                // The first as it is: 0 and -0 are not one.
+                let first = parts.next().unwrap_or(T::of(0.0));
+                *y = parts.fold(first, |sum, part| sum + part);
             }
         });
         Tensor::from_buffer(y, x.shape())

@@ -8,11 +8,16 @@
 
 mod bank;
 mod heater;
+mod ring;
+mod ring_weight;
 mod transfer;
+pub mod wdm;
 
 pub use bank::{
     CURRENT_ERROR_MA, MrrBank, MrrConv2d, MrrLinear, Parametrisation, READOUT_ERROR,
     RESONANCE_SHIFT_NM, WEIGHT_ERROR,
 };
 pub use heater::Heater;
+pub use ring::{Ring, RingGeometry};
+pub use ring_weight::{Detection, RingWeight};
 pub use transfer::{Lorentzian, TransferFunction};

@@ -1,0 +1,469 @@
+//! The weight bank as a device.
+
+use nalgebra::DMatrix;
+use pnn_core::device::{
+    Bounds, Control, ControlSpec, Controls, DeviationPort, Deviations, Drive, Passivity,
+    PhysicalLayer, PortShape,
+};
+use pnn_core::layers::{Product, uniform_fan_in};
+use pnn_core::ops::{Places, take};
+use pnn_core::{DType, Seed, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::ThermalCrosstalk;
+use super::spectral::Rows;
+use crate::mrr::{
+    CURRENT_ERROR_MA, Detection, READOUT_ERROR, RESONANCE_SHIFT_NM, Ring, RingGeometry, RingWeight,
+    TransferFunction, WEIGHT_ERROR,
+};
+use crate::{Error, Result};
+
+/// Deviation port: heat that a ring gets of its nearest neighbour's heater beyond what the model knows, over what that ring gets;
+/// (rings, rings), from column to row.
+pub const THERMAL_CROSSTALK: &str = "thermal_crosstalk";
+/// Deviation port of banks that are set by voltages: error of the voltage in V.
+pub const VOLTAGE_ERROR_V: &str = "voltage_error_v";
+/// Deviation port of banks that are set by heater powers: error of the power in mW.
+pub const POWER_ERROR_MW: &str = "power_error_mw";
+
+/// What is set on the heaters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Setting {
+    /// The current (control `current`, mA).
+    #[default]
+    Current,
+    /// The voltage (control `voltage`, V).
+    Voltage,
+    /// The power (control `power`, mW).
+    Power,
+}
+
+impl Setting {
+    fn control(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Current => ("current", "mA"),
+            Self::Voltage => ("voltage", "V"),
+            Self::Power => ("power", "mW"),
+        }
+    }
+
+    fn error_port(self) -> &'static str {
+        match self {
+            Self::Current => CURRENT_ERROR_MA,
+            Self::Voltage => VOLTAGE_ERROR_V,
+            Self::Power => POWER_ERROR_MW,
+        }
+    }
+}
+
+/// A bank's rings, lasers and heaters. The default is the chip of Xu et al. (2026): rings of 20 um, wavelengths 0.8 nm
+/// apart, heaters of 375 ohm that move a resonance by 0.53 nm/mW and put it on its laser at 4 mA.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WdmConfig {
+    /// The rings; all have one radius but for what sets their resonances apart.
+    pub ring: RingGeometry,
+    /// Wavelengths, and so rings, on one waveguide.
+    pub channels: usize,
+    /// Distance of neighbouring wavelengths in nm.
+    pub spacing_nm: f64,
+    /// What is read.
+    pub detection: Detection,
+    /// What is set.
+    pub setting: Setting,
+    /// Resistance of a heater in ohm.
+    pub resistance_ohm: f64,
+    /// Shift of a resonance for each mW of heat, in nm.
+    pub nm_per_milliwatt: f64,
+    /// Current in mA that puts a ring on resonance with its laser, while no other ring is heated.
+    pub resonance_milliamp: f64,
+}
+
+impl Default for WdmConfig {
+    fn default() -> Self {
+        Self {
+            ring: RingGeometry::default(),
+            channels: 4,
+            spacing_nm: 0.8,
+            detection: Detection::Balanced,
+            setting: Setting::Current,
+            resistance_ohm: 375.0,
+            nm_per_milliwatt: 0.53,
+            resonance_milliamp: 4.0,
+        }
+    }
+}
+
+/// A weight bank of physical rings: `y = W x`, where each input is the power of one wavelength, `channels` wavelengths share a
+/// waveguide with as many rings (the inputs of an output follow one another, the last waveguide may have fewer), and every ring
+/// acts on every wavelength. A heater moves its own resonance and, less, those of its neighbours.
+///
+/// ```text
+/// heat       h = nm_per_milliwatt R I^2                                  in nm
+/// detuning   x = x_0 - M h + resonance_shift                             M from ThermalCrosstalk, x_0 the heat of resonance_milliamp
+/// weight     w_j = S_0j,  S_ij = T(x_i + (j - i) spacing) S_(i+1)j - D(x_i + (j - i) spacing),  S_nj = 1
+/// ```
+///
+/// with the powers `T` and `D` of a [`Ring`] (that is balanced detection; see [`Detection`]). The detuning is that of
+/// [`RESONANCE_SHIFT_NM`]: laser less resonance, so heat lowers it.
+///
+/// # Shapes
+/// As [`Product`]; controls have the shape of the weights.
+///
+/// # Errors
+/// `forward` fails if input, controls or deviations have other shapes.
+#[derive(Debug, Clone)]
+pub struct WdmBank {
+    product: Product,
+    config: WdmConfig,
+    pub(super) rows: Rows,
+    crosstalk: ThermalCrosstalk,
+    /// Those that a heater may have, in nm.
+    pub(super) heats: Bounds,
+    single: RingWeight,
+    layout: Layout,
+    controls: [Control; 1],
+    ports: Vec<DeviationPort>,
+}
+
+impl WdmBank {
+    /// A bank for a product, whose heaters warm one another as `crosstalk` says.
+    ///
+    /// # Errors
+    /// If a constant is out of range, the wavelengths do not fit into a free spectral range, or the crosstalk is for
+    /// another number of rings.
+    pub fn new(product: Product, config: WdmConfig, crosstalk: ThermalCrosstalk) -> Result<Self> {
+        let ring = Ring::new(config.ring)?;
+        for (what, value) in [
+            ("distance of wavelengths in nm", config.spacing_nm),
+            ("heater resistance in ohm", config.resistance_ohm),
+            ("heater efficiency in nm/mW", config.nm_per_milliwatt),
+            ("current at resonance in mA", config.resonance_milliamp),
+        ] {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(Error::Range { what, value, allowed: "(0, infinity)" });
+            }
+        }
+        let band = config.channels as f64 * config.spacing_nm;
+        if config.channels == 0 || band > ring.free_spectral_range_nm() {
+            let what = "nm that all wavelengths of a waveguide take (channels times spacing)";
+            let allowed = "(0, free spectral range of the ring]";
+            return Err(Error::Range { what, value: band, allowed });
+        }
+        if crosstalk.rings() != config.channels {
+            let (what, value) = ("rings of the thermal crosstalk", crosstalk.rings() as f64);
+            return Err(Error::Range { what, value, allowed: "the number of channels" });
+        }
+        let shape = product.weight_shape();
+        let layout = Layout::new(&shape, config.channels);
+        let (name, unit) = config.setting.control();
+        let port = |name, unit, shape| DeviationPort { name, unit, shape };
+        let all = || PortShape::Fixed(shape.clone());
+        let pairs = PortShape::Fixed(vec![config.channels; 2]);
+        let ports = vec![
+            port(RESONANCE_SHIFT_NM, "nm", all()),
+            port(THERMAL_CROSSTALK, "1", pairs),
+            port(config.setting.error_port(), unit, all()),
+            port(WEIGHT_ERROR, "1", all()),
+            port(READOUT_ERROR, "1", PortShape::Output(product.output_shape())),
+        ];
+        let single = RingWeight::new(ring, config.detection)?;
+        let inputs = product.fan_in();
+        let rows = Rows::new(&ring, config.detection, config.spacing_nm, config.channels, inputs);
+        let heats = heats(&config, &crosstalk);
+        let bounds =
+            Bounds { low: config.setting_of(heats.low), high: config.setting_of(heats.high) };
+        let controls = [Control { name, unit, bounds, shape }];
+        Ok(Self { product, config, rows, crosstalk, heats, single, layout, controls, ports })
+    }
+
+    /// Its constants.
+    #[must_use]
+    pub fn config(&self) -> &WdmConfig {
+        &self.config
+    }
+
+    /// Its rings.
+    #[must_use]
+    pub fn ring(&self) -> &Ring {
+        self.single.ring()
+    }
+
+    /// The detunings in nm of each ring from its own laser, deviations included.
+    ///
+    /// # Shapes
+    /// That of the weights.
+    ///
+    /// # Errors
+    /// If controls or deviations do not fit.
+    pub fn detunings(&self, controls: &Controls, deviations: &Deviations) -> Result<Tensor> {
+        deviations.check(&self.ports)?;
+        Ok(self.layout.unpack(&self.detunings_in_rows(controls, deviations)?)?)
+    }
+
+    /// The heat of each heater in mW.
+    ///
+    /// # Shapes
+    /// That of the weights.
+    ///
+    /// # Errors
+    /// If controls do not fit.
+    pub fn milliwatts(&self, controls: &Controls) -> Result<Tensor> {
+        let setting = controls.of(&self.controls[0])?;
+        Ok((self.config.heat(setting)? * (1.0 / self.config.nm_per_milliwatt))?)
+    }
+
+    /// (rows, rings) of waveguides.
+    fn detunings_in_rows(
+        &self,
+        controls: &Controls,
+        deviations: &Deviations,
+    ) -> pnn_core::Result<Tensor> {
+        let port = self.config.setting.error_port();
+        let setting = deviations.shift(port, controls.of(&self.controls[0])?)?;
+        let heat = self.layout.pack(&self.config.heat(&setting)?)?;
+        let active = deviations.is_active(THERMAL_CROSSTALK)?;
+        let heat = if self.crosstalk.is_none() && !active {
+            heat
+        } else {
+            let rings = self.config.channels;
+            let dtype = heat.dtype();
+            let known = self.crosstalk.matrix().transpose();
+            let known = Tensor::from_slice(known.as_slice(), [rings, rings])?.to_dtype(dtype)?;
+            // nalgebra is column by column: the slice of the transpose is the matrix row by row.
+            let matrix = if active {
+                let profile = Tensor::from_vec(self.crosstalk.profile(), [rings, rings])?;
+                let more = &deviations
+                    .get(THERMAL_CROSSTALK)
+                    .map_or_else(|| Tensor::zeros([rings, rings], dtype), |t| t.to_dtype(dtype))?;
+                (known + (profile.to_dtype(dtype)? * more)?)?
+            } else {
+                known
+            };
+            heat.matmul(&matrix.t()?)?
+        };
+        let cold = self.config.cold_nm();
+        let detunings = heat.affine(-1.0, cold)?;
+        if !deviations.is_active(RESONANCE_SHIFT_NM)? {
+            return Ok(detunings);
+        }
+        let own = self.layout.unpack(&detunings)?;
+        self.layout.pack(&deviations.shift(RESONANCE_SHIFT_NM, &own)?)
+    }
+
+    /// The weights that controls and deviations give.
+    fn programmed(&self, controls: &Controls, deviations: &Deviations) -> pnn_core::Result<Tensor> {
+        deviations.check(&self.ports)?;
+        let detunings = self.detunings_in_rows(controls, deviations)?;
+        let weights = self.layout.unpack(&self.rows.weights(&detunings)?)?;
+        deviations.shift(WEIGHT_ERROR, &weights)
+    }
+
+    /// What heats `M` must be multiplied with: the shifts over the heats, all deviations included, (rings, rings).
+    pub(super) fn thermal_matrix(&self, deviations: &Deviations) -> pnn_core::Result<DMatrix<f64>> {
+        let mut matrix = self.crosstalk.matrix();
+        if let Some(more) = deviations.get(THERMAL_CROSSTALK) {
+            let rings = self.config.channels;
+            let more = more.to_dtype(DType::F64)?.broadcast_as([rings, rings])?;
+            let profile = DMatrix::from_row_slice(rings, rings, &self.crosstalk.profile());
+            let more = DMatrix::from_row_slice(rings, rings, more.elements::<f64>()?);
+            matrix += profile.component_mul(&more);
+        }
+        Ok(matrix)
+    }
+
+    /// One ring alone.
+    pub(super) fn single(&self) -> &RingWeight {
+        &self.single
+    }
+
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The control, with its bounds.
+    pub(super) fn control(&self) -> &Control {
+        &self.controls[0]
+    }
+}
+
+impl WdmConfig {
+    /// The heat in nm of settings.
+    fn heat(&self, setting: &Tensor) -> pnn_core::Result<Tensor> {
+        match self.setting {
+            Setting::Power => setting * self.nm_per_setting(),
+            Setting::Current | Setting::Voltage => setting.sqr()? * self.nm_per_setting(),
+        }
+    }
+
+    /// nm for each mA^2, V^2 or mW.
+    fn nm_per_setting(&self) -> f64 {
+        let milliwatts = match self.setting {
+            Setting::Current => 1e-3 * self.resistance_ohm,
+            Setting::Voltage => 1e3 / self.resistance_ohm,
+            Setting::Power => 1.0,
+        };
+        self.nm_per_milliwatt * milliwatts
+    }
+
+    /// The setting of a heat in nm, not negative.
+    pub(super) fn setting_of(&self, heat: f64) -> f64 {
+        let value = heat / self.nm_per_setting();
+        if self.setting == Setting::Power { value } else { value.sqrt() }
+    }
+
+    /// The detuning in nm of a ring that is not heated.
+    pub(super) fn cold_nm(&self) -> f64 {
+        self.nm_per_milliwatt * 1e-3 * self.resistance_ohm * self.resonance_milliamp.powi(2)
+    }
+
+    /// How far a ring may be from its laser in nm: half the distance to the next.
+    pub(super) fn reach_nm(&self) -> f64 {
+        0.5 * self.spacing_nm
+    }
+}
+
+/// Heats with which rings can be anywhere between the lasers beside their own, whatever their neighbours do: from the least, where
+/// neighbours give most, to the largest, where they give nothing.
+fn heats(config: &WdmConfig, crosstalk: &ThermalCrosstalk) -> Bounds {
+    let (cold, reach) = (config.cold_nm(), config.reach_nm());
+    let most = crosstalk.matrix().row_iter().map(|row| row.sum()).fold(1.0, f64::max);
+    Bounds { low: ((cold - reach) / most).max(0.0), high: cold + reach }
+}
+
+/// Inputs of an output in rows of rings, the last of which may be shorter.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    outputs: usize,
+    inputs: usize,
+    pub(super) rings: usize,
+    /// From weights to rows and back, where the last row is shorter.
+    ragged: Option<(Places, Places)>,
+    shape: Vec<usize>,
+}
+
+impl Layout {
+    fn new(shape: &[usize], rings: usize) -> Self {
+        let (outputs, inputs) = (shape[0], shape[1..].iter().product::<usize>());
+        let padded = inputs.next_multiple_of(rings);
+        let ragged = (padded != inputs).then(|| {
+            let places = (0..outputs * padded).map(|place| {
+                let (output, input) = (place / padded, place % padded);
+                (input < inputs).then_some((output * inputs + input) as u32)
+            });
+            let back = (0..outputs * inputs)
+                .map(|weight| Some((weight / inputs * padded + weight % inputs) as u32));
+            (places.collect(), back.collect())
+        });
+        Self { outputs, inputs, rings, ragged, shape: shape.to_vec() }
+    }
+
+    /// Weights as (rows, rings), 0 for the rings that a row lacks.
+    pub(super) fn pack(&self, weights: &Tensor) -> pnn_core::Result<Tensor> {
+        let rows = self.outputs * self.inputs.div_ceil(self.rings);
+        match &self.ragged {
+            Some((places, _)) => take(weights, places, [rows, self.rings]),
+            None => weights.reshape([rows, self.rings]),
+        }
+    }
+
+    /// (rows, rings) as weights.
+    pub(super) fn unpack(&self, rows: &Tensor) -> pnn_core::Result<Tensor> {
+        match &self.ragged {
+            Some((_, places)) => take(rows, places, self.shape.clone()),
+            None => rows.reshape(self.shape.clone()),
+        }
+    }
+}
+
+impl PhysicalLayer for WdmBank {
+    fn controls(&self) -> &ControlSpec {
+        &self.controls
+    }
+
+    fn ports(&self) -> &[DeviationPort] {
+        &self.ports
+    }
+
+    /// The usual initialisation of the weights (uniform in `+-1/sqrt(fan_in)`), as settings that each ring alone would have them at,
+    /// on the branch above its laser, with the heat of its neighbours taken off; within the bounds.
+    fn init(&self, seed: &Seed, dtype: DType) -> pnn_core::Result<Controls> {
+        let shape = &self.controls[0].shape;
+        let fan_in = self.product.fan_in();
+        let weights = uniform_fan_in(&seed.child("weight"), shape, fan_in, DType::F64)?;
+        let Bounds { low, high } = self.heats;
+        let detunings = weights.elements::<f64>()?.iter().map(|w| self.nearest_detuning(*w));
+        let detunings = Tensor::from_vec(detunings.collect(), shape.clone())?;
+        let mut heats = self.layout.pack(&detunings)?.to_dtype(DType::F64)?.to_vec2::<f64>()?;
+        let inverse = self.crosstalk.matrix().try_inverse();
+        for (row, heats) in heats.iter_mut().enumerate() {
+            let used = self.rows.used(row);
+            heats.iter_mut().for_each(|x| *x = self.config.cold_nm() - *x);
+            heats[used..].fill(0.0);
+            if let Some(inverse) = inverse.as_ref().filter(|_| used == self.rows.rings) {
+                let own = inverse * nalgebra::DVector::from_column_slice(heats);
+                heats.copy_from_slice(own.as_slice());
+            }
+        }
+        let settings = heats.concat().into_iter();
+        let settings = settings.map(|heat| self.config.setting_of(heat.clamp(low, high)));
+        let rows = heats.len();
+        let settings = Tensor::from_vec(settings.collect(), [rows, self.rows.rings])?;
+        let settings = self.layout.unpack(&settings)?.to_dtype(dtype)?;
+        Ok(Controls::one(self.controls[0].name, settings))
+    }
+
+    fn forward(
+        &self,
+        x: &Tensor,
+        controls: &Controls,
+        deviations: &Deviations,
+    ) -> pnn_core::Result<Tensor> {
+        let weights = self.programmed(controls, deviations)?;
+        deviations.shift(READOUT_ERROR, &self.product.apply(x, &weights)?)
+    }
+
+    fn weights(
+        &self,
+        controls: &Controls,
+        deviations: &Deviations,
+    ) -> pnn_core::Result<Option<Tensor>> {
+        self.programmed(controls, deviations).map(Some)
+    }
+
+    fn drives(&self, controls: &Controls) -> pnn_core::Result<Vec<Drive>> {
+        let control = &self.controls[0];
+        let (setting, range) = (controls.of(control)?.clone(), control.bounds);
+        Ok(vec![Drive { setting, range, port: self.config.setting.error_port() }])
+    }
+
+    fn passivity(&self) -> Passivity {
+        Passivity::Incoherent
+    }
+}
+
+impl WdmBank {
+    /// The detuning, from 0 to half the distance to the next laser, at which a ring alone comes closest to a weight.
+    pub(super) fn nearest_detuning(&self, weight: f64) -> f64 {
+        let ends = [0.0, self.config.reach_nm()].map(|x| self.single.weight(x));
+        let (low, high) = (ends[0].min(ends[1]), ends[0].max(ends[1]));
+        match weight {
+            w if w <= low => {
+                if low == ends[0] {
+                    0.0
+                } else {
+                    self.config.reach_nm()
+                }
+            }
+            w if w >= high => {
+                if high == ends[0] {
+                    0.0
+                } else {
+                    self.config.reach_nm()
+                }
+            }
+            w => self.single.detuning(w),
+        }
+    }
+}
