@@ -1,5 +1,7 @@
 //! The errors of this crate.
 
+use std::path::PathBuf;
+
 /// What can go wrong in pnn-devices.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -13,6 +15,20 @@ pub enum Error {
         value: f64,
         /// The allowed range in interval notation.
         allowed: &'static str,
+    },
+    /// A table of measurements cannot be used.
+    #[error("{path}, line {line}, column {column:?}: {value:?} {reason}")]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1; that of the heads is the first.
+        line: u64,
+        /// The head of the column.
+        column: String,
+        /// What stands there.
+        value: String,
+        /// What is wrong with it, and what is needed.
+        reason: String,
     },
     /// A tensor or device operation failed.
     #[error(transparent)]
@@ -30,6 +46,10 @@ impl From<Error> for pnn_core::Error {
             Error::Range { what, value, allowed } => {
                 Self::Range { what: what.to_owned(), value, allowed }
             }
+            Error::Table { path, line, column, value, reason } => Self::Format {
+                path,
+                reason: format!("line {line}, column {column:?}: {value:?} {reason}"),
+            },
         }
     }
 }

@@ -142,11 +142,17 @@ impl<F: TransferFunction> MrrBank<F> {
 
     fn build(product: Product, transfer: F, parametrisation: Parametrisation) -> Self {
         let shape = product.weight_shape();
+        let known = transfer.detuning_range();
+        let range = known.unwrap_or(TUNING_RANGE_NM);
         let (name, unit, (low, high)) = match parametrisation {
-            Parametrisation::Detuning => {
-                ("detuning", "nm", (TUNING_RANGE_NM.low, TUNING_RANGE_NM.high))
+            Parametrisation::Detuning => ("detuning", "nm", (range.low, range.high)),
+            // More current is less detuning.
+            Parametrisation::Current(heater) => {
+                let ends = known.map(|known| {
+                    (heater.nearest_milliamp(known.high), heater.nearest_milliamp(known.low))
+                });
+                ("current", "mA", ends.unwrap_or((0.0, heater.max_milliamp())))
             }
-            Parametrisation::Current(heater) => ("current", "mA", (0.0, heater.max_milliamp())),
             Parametrisation::Weight => ("weight", "1", transfer.weight_range()),
         };
         let bounds = Bounds { low, high };
@@ -240,12 +246,13 @@ impl<F: TransferFunction> PhysicalLayer for MrrBank<F> {
         let setting = match self.parametrisation {
             Parametrisation::Weight => weights,
             Parametrisation::Detuning => map(&weights, Inverse(self.transfer.clone()))?
-                .clamp(TUNING_RANGE_NM.low, TUNING_RANGE_NM.high)?,
+                .clamp(self.controls[0].bounds.low, self.controls[0].bounds.high)?,
             Parametrisation::Current(heater) => {
                 let detunings = map(&weights, Inverse(self.transfer.clone()))?;
                 let values = detunings.flatten_all()?.to_vec1::<f64>()?;
-                let currents: Vec<f64> =
-                    values.into_iter().map(|x| heater.nearest_milliamp(x)).collect();
+                let Bounds { low, high } = self.controls[0].bounds;
+                let nearest = |x| heater.nearest_milliamp(x).max(low).min(high);
+                let currents: Vec<f64> = values.into_iter().map(nearest).collect();
                 Tensor::from_vec(currents, shape)?
             }
         };
@@ -286,7 +293,7 @@ impl<F: TransferFunction> PhysicalLayer for MrrBank<F> {
             },
             Parametrisation::Detuning | Parametrisation::Weight => Drive {
                 setting: self.detunings(controls)?,
-                range: TUNING_RANGE_NM,
+                range: self.transfer.detuning_range().unwrap_or(TUNING_RANGE_NM),
                 port: RESONANCE_SHIFT_NM,
             },
         }])

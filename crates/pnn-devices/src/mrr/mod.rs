@@ -8,6 +8,7 @@
 
 mod bank;
 mod heater;
+pub mod measured;
 mod ring;
 mod ring_weight;
 mod transfer;

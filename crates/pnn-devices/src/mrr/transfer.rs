@@ -1,5 +1,6 @@
 //! The transfer function of a ring: the weight that it gives as a function of its detuning.
 
+use pnn_core::Bounds;
 use pnn_core::ops::{Elementwise, Real};
 
 use crate::{Error, Result};
@@ -26,6 +27,11 @@ pub trait TransferFunction: Clone + Send + Sync + 'static {
     /// The smallest and largest weight that training may ask for: the bounds of a bank that is set
     /// by its weights. Both lie in [-1, 1], and [`Self::detuning`] is finite from one to the other.
     fn weight_range(&self) -> (f64, f64);
+    /// The detunings in nm between which the line is known, such as those at which it was measured: settings are kept within. None
+    /// if it is known everywhere.
+    fn detuning_range(&self) -> Option<Bounds> {
+        None
+    }
 }
 
 /// The Lorentzian line of a ring with half-width `g` (half the full width at half maximum):
