@@ -422,6 +422,57 @@ fn diffractive_networks_conform() {
     }
 }
 
+/// Amplitude masks among phase masks, and alone.
+#[test]
+fn amplitude_masks_are_trained_bounded_rounded_and_moved() {
+    let grid = Grid::new(6, 5, 2e-6).unwrap();
+    let space = |z| Element::Space(FreeSpace::new(grid, z, &[GREEN]).unwrap());
+    let region = |top| Region { top, left: 1, height: 3, width: 3 };
+    let detectors = || Detectors::new(grid, &[region(0), region(3)]).unwrap();
+    let light = normal(1, &[3, 6, 5]).abs().unwrap();
+    let both =
+        [Element::AmplitudeMask, space(20e-6), Element::Mask, space(30e-6), Element::AmplitudeMask];
+    for elements in [&both[..], &both[..2]] {
+        let network = Diffractive::new(grid, &[GREEN], elements, detectors()).unwrap();
+        conformance(&network.with_sampling(Sampling::Bilinear), &light, &Seed::new(4)).unwrap();
+    }
+    let network = Diffractive::new(grid, &[GREEN], &both, detectors()).unwrap();
+    let names: Vec<_> = network.controls().iter().map(|c| (c.name, c.shape[0])).collect();
+    assert_eq!(names, [("phase", 1), ("transmission", 2)]);
+    let bounds = network.controls()[1].bounds;
+    assert_eq!((bounds.low, bounds.high), (0.0, 1.0));
+    let controls = network.init(&Seed::new(1), DType::F64).unwrap();
+    let drives = network.drives(&controls).unwrap();
+    assert_eq!((drives[0].port, drives[1].port), ("phase_error_turn", "transmission_error"));
+
+    // The second amplitude mask is the third panel; what is moved away lets no light pass.
+    let ideal = Deviations::none();
+    let moved = ideal.clone().with("shift_x_px", Tensor::new(&[0.0, 0.0, 1.0][..]).unwrap());
+    let shown = |deviations: &Deviations| -> Vec<Vec<f64>> {
+        let masks = network.amplitude_masks(&controls, deviations).unwrap();
+        masks.iter().map(|mask| mask.flatten_all().unwrap().to_vec1().unwrap()).collect()
+    };
+    let (still, shifted) = (shown(&ideal), shown(&moved));
+    assert_eq!(still[0], shifted[0]);
+    for row in 0..6 {
+        assert_eq!(shifted[1][row * 5], 0.0);
+        assert_eq!(shifted[1][row * 5 + 1..row * 5 + 5], still[1][row * 5..row * 5 + 4]);
+    }
+    let fields = network.fields(&light, &controls, &ideal).unwrap();
+    for (pixel, (before, behind)) in
+        complex(&fields[0]).into_iter().zip(complex(&fields[1])).enumerate()
+    {
+        assert!((behind - before * still[0][pixel % 30]).norm() < 1e-15);
+    }
+    let all = network.controls()[1].shape.clone();
+    let bad = controls.iter().map(|(name, value)| match name {
+        "transmission" => (name.to_owned(), Tensor::full(f64::NAN, all.clone()).unwrap()),
+        _ => (name.to_owned(), value.clone()),
+    });
+    let error = network.forward(&light, &bad.collect(), &ideal).unwrap_err().to_string();
+    assert!(error.starts_with("transmission of mask 0, row 0, column 0 is NaN"), "{error}");
+}
+
 /// What is said of the published network holds of its parts.
 #[test]
 fn the_published_network_is_its_elements_in_a_row() {

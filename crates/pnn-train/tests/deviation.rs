@@ -15,9 +15,11 @@ use pnn_core::{
     PhysicalLayer, Result, Seed, Tensor, Var,
 };
 use pnn_train::{
-    Backprop, Batch, CROSS_ENTROPY, Climb, D2nn, DeviationAscent, DeviationAscentSettings, Form,
-    FreeSpaceMlp, Slope, StepContext, Strategy, Turn,
+    Backprop, Batch, CROSS_ENTROPY, Climb, D2nn, DeviationAscent, DeviationAscentSettings,
+    FcActivation, Form, FreeSpaceMlp, LeNet5, MrrFactory, Slope, StepContext, Strategy, Trained,
+    Turn,
 };
+use rand_distr::StandardUniform;
 
 /// `y = w x (1 + gain) + tilt`, which notes the deviations that it is run with.
 struct Noted {
@@ -414,4 +416,39 @@ fn a_vanishing_climb_is_backpropagation() {
     };
     Backprop.step(&batch(), &mut cx).unwrap();
     assert_eq!(after, weights(&model));
+}
+
+/// Running statistics move in the pass at the parameters of the ideal device, and in no displaced one: after a step they are those
+/// of backpropagation.
+#[test]
+fn displaced_passes_leave_running_statistics_alone() {
+    let after = |strategy: &dyn Fn(&LeNet5) -> Box<dyn Strategy>| -> Vec<f32> {
+        let factory = MrrFactory(Trained::Detunings);
+        let activation = FcActivation::Relu;
+        let model = LeNet5::new(&factory, activation, &Seed::new(3), DType::F32).unwrap();
+        let images = Seed::new(4).tensor(StandardUniform, &[6, 1, 28, 28], DType::F32).unwrap();
+        let batch = Batch::new(images, Tensor::from_vec(vec![0u32, 1, 2, 3, 4, 5], 6).unwrap());
+        let mut cx = StepContext {
+            model: &model,
+            optimizer: &mut SharpnessAware::new(rule(), Sam::new(0.1).unwrap()),
+            lab: &mut Lab::new(),
+            counters: &Counters::default(),
+            epoch: 0,
+            step: 0,
+            seed: Seed::new(7),
+            loss: CROSS_ENTROPY,
+        };
+        strategy(&model).step(&batch, &mut cx).unwrap();
+        let values = |(_, var): (String, Var)| var.value().to_vec1::<f32>().unwrap();
+        model.buffers().into_iter().flat_map(values).collect()
+    };
+    let want = after(&|_| Box::new(Backprop));
+    assert!(want.iter().any(|v| *v != 0.0 && *v != 1.0), "statistics moved at all");
+    for (form, slope) in [(Form::default(), Slope::default()), (Form::Equation4, Slope::Analytic)] {
+        let mut climb = climb("resonance_shift_nm");
+        climb.layers = vec!["fc2".into()];
+        let settings = DeviationAscentSettings { form, slope, ..settings(vec![climb]) };
+        let got = after(&|model| Box::new(DeviationAscent::new(settings.clone(), model).unwrap()));
+        assert_eq!(got, want);
+    }
 }

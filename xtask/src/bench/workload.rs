@@ -2,7 +2,7 @@
 
 use pnn_core::ops::Sampling;
 use pnn_core::optim::Schedule;
-use pnn_noise::{Motion, Noise, NoiseModel, Source, Spread};
+use pnn_noise::{Motion, NoiseModel, Source, Spread};
 use pnn_train::{FcActivation, RawRecipe, RuleRecipe, SharpnessRecipe, StrategyRecipe, Trained};
 use serde::Serialize;
 
@@ -172,8 +172,10 @@ impl Workload {
         };
         workload.network = Network::FreeSpace;
         workload.recipe.train = Trained::Modulators;
-        let layers = Some(vec!["fc1".to_owned()]);
-        let noise = NoiseModel::new(vec![Noise { source, layers }]).unwrap_or_default();
+        let noise = match NoiseModel::on(source, &["fc1"]) {
+            Ok(noise) => noise,
+            Err(error) => unreachable!("a turn by a degree is in range: {error}"),
+        };
         workload.recipe.strategy = StrategyRecipe::Nat { noise };
         workload
     }

@@ -7,11 +7,13 @@ mod absorber;
 mod detectors;
 mod grid;
 mod network;
+mod panels;
 mod space;
 
 pub use crate::detection::SHOT_NOISE;
 pub use absorber::saturable_absorber;
 pub use detectors::{Detectors, Region};
 pub use grid::Grid;
-pub use network::{Diffractive, Element, PHASE_ERROR_TURN};
+pub use network::{Diffractive, Element};
+pub use panels::{PHASE_ERROR_TURN, TRANSMISSION_ERROR};
 pub use space::{FreeSpace, Method};

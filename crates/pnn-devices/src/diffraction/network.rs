@@ -3,22 +3,17 @@
 use std::f64::consts::{PI, TAU};
 
 use pnn_core::device::{Drive, Passivity, PortShape};
-use pnn_core::ops::{Sampling, phase_shift, resample};
+use pnn_core::ops::{Sampling, phase_shift};
 use pnn_core::{
-    Bounds, Control, ControlSpec, Controls, DType, DeviationPort, Deviations, PhysicalLayer, Seed,
-    Tensor,
+    ControlSpec, Controls, DType, DeviationPort, Deviations, PhysicalLayer, Seed, Tensor,
 };
-use rand_distr::StandardUniform;
 
 use super::grid::positive;
+use super::panels::{Panels, Shown};
 use super::{Detectors, FreeSpace, Grid, Method, saturable_absorber};
 use crate::detection::{SHOT_NOISE, shot};
-use crate::misalignment::{motion, ports};
 use crate::mrr::READOUT_ERROR;
 use crate::{Error, Result};
-
-/// Deviation port: errors of the phases of the masks, in turns.
-pub const PHASE_ERROR_TURN: &str = "phase_error_turn";
 
 /// What light meets on its way.
 #[derive(Debug, Clone)]
@@ -32,6 +27,8 @@ pub enum Element {
     },
     /// A trainable phase mask, `exp(2 pi i p)` at the first wavelength and, as a relief, less at longer ones.
     Mask,
+    /// A trainable amplitude mask: the field times a transmission from 0 to 1. Where it is moved away, light is held back.
+    AmplitudeMask,
     /// A saturable absorber, [`saturable_absorber`].
     Absorber {
         /// The part of a picture's mean intensity that is lost.
@@ -46,7 +43,7 @@ pub enum Element {
 ///
 /// # Shapes
 /// Input (batch, height, width), amplitudes of light of phase 0 (the same for all wavelengths); output (batch, detectors),
-/// powers divided by their sum.
+/// powers divided by their sum (0 in the dark).
 #[derive(Debug, Clone)]
 pub struct Diffractive {
     grid: Grid,
@@ -55,7 +52,7 @@ pub struct Diffractive {
     stages: Vec<Stage>,
     detectors: Detectors,
     sampling: Sampling,
-    controls: [Control; 1],
+    panels: Panels,
     ports: Vec<DeviationPort>,
 }
 
@@ -66,6 +63,7 @@ enum Stage {
     /// Phases in rad, (height, width) or (wavelengths, height, width), in f64 and f32.
     Lens([Tensor; 2]),
     Mask(usize),
+    AmplitudeMask(usize),
     Absorber(f64),
     /// (height, width), in f64 and f32.
     Amplitude([Tensor; 2]),
@@ -92,7 +90,8 @@ impl Diffractive {
         detectors: Detectors,
     ) -> Result<Self> {
         wavelengths_m.iter().try_for_each(|value| positive("wavelength in m", *value))?;
-        let mut masks = 0;
+        let panels = Panels::of(grid, elements);
+        let (mut phases, mut transmissions) = (0.., 0..);
         let stages = elements.iter().map(|element| {
             Ok(match element {
                 Element::Space(space)
@@ -119,10 +118,8 @@ impl Diffractive {
                         per_wavelength(&grid, wavelengths_m),
                     )?)?)
                 }
-                Element::Mask => {
-                    masks += 1;
-                    Stage::Mask(masks - 1)
-                }
+                Element::Mask => Stage::Mask(phases.next().unwrap_or(0)),
+                Element::AmplitudeMask => Stage::AmplitudeMask(transmissions.next().unwrap_or(0)),
                 Element::Absorber { fraction } => {
                     if !(0.0..f64::INFINITY).contains(fraction) {
                         let what = "absorbed fraction of the mean intensity";
@@ -149,24 +146,20 @@ impl Diffractive {
         });
         let stages = stages.collect::<Result<Vec<_>>>()?;
         for (what, count) in
-            [("number of masks", masks), ("number of wavelengths", wavelengths_m.len())]
+            [("number of masks", panels.count()), ("number of wavelengths", wavelengths_m.len())]
         {
             if count == 0 {
                 return Err(Error::Range { what, value: 0.0, allowed: "[1, infinity)" });
             }
         }
-        let shape = vec![masks, grid.height, grid.width];
-        let mut ports = ports(&[masks]);
-        let port = |name, unit, shape| DeviationPort { name, unit, shape };
-        ports.push(port(PHASE_ERROR_TURN, "turn", PortShape::Fixed(shape.clone())));
         let outputs = vec![detectors.regions().len()];
-        ports.push(port(READOUT_ERROR, "1", PortShape::Output(outputs.clone())));
-        ports.push(port(SHOT_NOISE, "1", PortShape::Output(outputs)));
-        let bounds = Bounds::UNBOUNDED;
-        let controls = [Control { name: "phase", unit: "turn", bounds, shape }];
+        let port =
+            |name| DeviationPort { name, unit: "1", shape: PortShape::Output(outputs.clone()) };
+        let mut ports = panels.ports.clone();
+        ports.extend([port(READOUT_ERROR), port(SHOT_NOISE)]);
         let (wavelengths_m, sampling) = (wavelengths_m.to_vec(), Sampling::Nearest);
         let elements = elements.to_vec();
-        Ok(Self { grid, wavelengths_m, elements, stages, detectors, sampling, controls, ports })
+        Ok(Self { grid, wavelengths_m, elements, stages, detectors, sampling, panels, ports })
     }
 
     /// The network of Xu et al. (2026): 128 x 128 pixels of 2 um, light of 532 nm; 5 mm, a lens of 5 mm, 4 mm, a mask and
@@ -238,10 +231,10 @@ impl Diffractive {
         controls: &Controls,
         deviations: &Deviations,
     ) -> pnn_core::Result<Vec<Tensor>> {
-        let masks = self.masks(controls, deviations)?;
+        let shown = self.shown(controls, deviations)?;
         let mut fields = vec![self.enter(x)?];
         for stage in &self.stages {
-            let next = self.pass(stage, &fields[fields.len() - 1], &masks)?;
+            let next = self.pass(stage, &fields[fields.len() - 1], &shown)?;
             fields.push(next);
         }
         Ok(fields)
@@ -266,7 +259,10 @@ impl Diffractive {
                         ));
                     }
                 }
-                Element::Mask | Element::Absorber { .. } | Element::Amplitude(_) => {}
+                Element::Mask
+                | Element::AmplitudeMask
+                | Element::Absorber { .. }
+                | Element::Amplitude(_) => {}
             }
         }
         let mut seen = std::collections::BTreeSet::new();
@@ -312,7 +308,10 @@ impl Diffractive {
         Ok((distances, Tensor::cat(&rows.iter().collect::<Vec<_>>(), 0)?))
     }
 
-    /// The phases of the masks in turns, as light meets them.
+    /// The phases of the phase masks in turns, as light meets them.
+    ///
+    /// # Shapes
+    /// Each (height, width).
     ///
     /// # Errors
     /// If controls or deviations do not fit, or a phase is not finite.
@@ -321,27 +320,27 @@ impl Diffractive {
         controls: &Controls,
         deviations: &Deviations,
     ) -> pnn_core::Result<Vec<Tensor>> {
+        Ok(self.shown(controls, deviations)?.phases)
+    }
+
+    /// The transmissions of the amplitude masks, as light meets them.
+    ///
+    /// # Shapes
+    /// Each (height, width).
+    ///
+    /// # Errors
+    /// As [`Self::masks`].
+    pub fn amplitude_masks(
+        &self,
+        controls: &Controls,
+        deviations: &Deviations,
+    ) -> pnn_core::Result<Vec<Tensor>> {
+        Ok(self.shown(controls, deviations)?.transmissions)
+    }
+
+    fn shown(&self, controls: &Controls, deviations: &Deviations) -> pnn_core::Result<Shown> {
         deviations.check(&self.ports)?;
-        let phases = deviations.shift(PHASE_ERROR_TURN, controls.of(&self.controls[0])?)?;
-        if !phases.all_finite()? {
-            let wide = phases.to_dtype(DType::F64)?;
-            let bad = wide.elements::<f64>()?.iter().position(|p| !p.is_finite());
-            let (place, plane) = (bad.unwrap_or(0), self.grid.height * self.grid.width);
-            let (mask, pixel) = (place / plane, place % plane);
-            let (row, column) = (pixel / self.grid.width, pixel % self.grid.width);
-            let what = format!("phase in turns of mask {mask}, row {row}, column {column}");
-            let value = wide.elements::<f64>()?[place];
-            return Err(pnn_core::Error::Range { what, value, allowed: "finite" });
-        }
-        let Grid { height, width, .. } = self.grid;
-        let of = |number: usize| -> pnn_core::Result<Tensor> {
-            let phase = phases.narrow(0, number, 1)?.reshape([height, width])?;
-            match motion(deviations, number)? {
-                Some((linear, shift)) => resample(&phase, &linear, &shift, self.sampling),
-                None => Ok(phase),
-            }
-        };
-        (0..phases.dim(0)?).map(of).collect()
+        self.panels.shown(controls, deviations, self.sampling)
     }
 
     fn enter(&self, x: &Tensor) -> pnn_core::Result<Tensor> {
@@ -363,12 +362,12 @@ impl Diffractive {
         Tensor::cat(&vec![&one; colours], 1)
     }
 
-    fn pass(&self, stage: &Stage, field: &Tensor, masks: &[Tensor]) -> pnn_core::Result<Tensor> {
+    fn pass(&self, stage: &Stage, field: &Tensor, shown: &Shown) -> pnn_core::Result<Tensor> {
         match stage {
             Stage::Space(space) => Ok(space.propagate(field)?),
             Stage::Lens(phases) => phase_shift(field, of_type(phases, field.dtype())),
             Stage::Mask(number) => {
-                let phase = (&masks[*number] * TAU)?.to_dtype(field.dtype())?;
+                let phase = (&shown.phases[*number] * TAU)?.to_dtype(field.dtype())?;
                 if self.wavelengths_m.len() == 1 {
                     return phase_shift(field, &phase);
                 }
@@ -380,10 +379,24 @@ impl Diffractive {
                     self.wavelengths_m.iter().map(of).collect::<pnn_core::Result<_>>()?;
                 phase_shift(field, &Tensor::cat(&phases.iter().collect::<Vec<_>>(), 0)?)
             }
+            Stage::AmplitudeMask(number) => {
+                field * shown.transmissions[*number].to_dtype(field.dtype())?
+            }
             Stage::Absorber(fraction) => saturable_absorber(field, *fraction),
             Stage::Amplitude(values) => field * of_type(values, field.dtype()),
         }
     }
+}
+
+/// With 1 for 0: where no light arrives the shares are 0, not NaN.
+fn not_zero(total: &Tensor) -> pnn_core::Result<Tensor> {
+    let wide = total.to_dtype(DType::F64)?;
+    let dark: Vec<f64> =
+        wide.elements::<f64>()?.iter().map(|t| f64::from(u8::from(*t == 0.0))).collect();
+    if dark.iter().all(|dark| *dark == 0.0) {
+        return Ok(total.clone());
+    }
+    total + Tensor::from_vec(dark, total.shape().clone())?.to_dtype(total.dtype())?
 }
 
 fn per_wavelength(grid: &Grid, wavelengths_m: &[f64]) -> Vec<usize> {
@@ -395,18 +408,16 @@ fn per_wavelength(grid: &Grid, wavelengths_m: &[f64]) -> Vec<usize> {
 
 impl PhysicalLayer for Diffractive {
     fn controls(&self) -> &ControlSpec {
-        &self.controls
+        &self.panels.controls
     }
 
     fn ports(&self) -> &[DeviationPort] {
         &self.ports
     }
 
-    /// Uniform in a turn.
+    /// Phases uniform in a turn, transmissions between a half and 1.
     fn init(&self, seed: &Seed, dtype: DType) -> pnn_core::Result<Controls> {
-        let shape = &self.controls[0].shape;
-        let phase = seed.child("phase").tensor(StandardUniform, shape, dtype)?;
-        Ok(Controls::one("phase", phase))
+        self.panels.init(seed, dtype)
     }
 
     fn forward(
@@ -415,26 +426,20 @@ impl PhysicalLayer for Diffractive {
         controls: &Controls,
         deviations: &Deviations,
     ) -> pnn_core::Result<Tensor> {
-        let masks = self.masks(controls, deviations)?;
+        let shown = self.shown(controls, deviations)?;
         let mut field = self.enter(x)?;
         for stage in &self.stages {
-            field = self.pass(stage, &field, &masks)?;
+            field = self.pass(stage, &field, &shown)?;
         }
         let powers = self.detectors.powers(&field)?;
         let powers = shot(&powers, &powers, deviations)?;
         let batch = powers.dim(0)?;
         let total = powers.sum(1)?.reshape([batch, 1])?;
-        deviations.shift(READOUT_ERROR, &(&powers / &total)?)
+        deviations.shift(READOUT_ERROR, &(&powers / not_zero(&total)?)?)
     }
 
     fn drives(&self, controls: &Controls) -> pnn_core::Result<Vec<Drive>> {
-        // A modulator shows a turn; other phases are shown less whole turns.
-        let phases = controls.of(&self.controls[0])?;
-        let wide = phases.to_dtype(DType::F64)?;
-        let wrapped = wide.elements::<f64>()?.iter().map(|p| p - p.floor()).collect();
-        let setting =
-            Tensor::from_vec(wrapped, phases.shape().clone())?.to_dtype(phases.dtype())?;
-        Ok(vec![Drive { setting, range: Bounds { low: 0.0, high: 1.0 }, port: PHASE_ERROR_TURN }])
+        self.panels.drives(controls)
     }
 
     fn passivity(&self) -> Passivity {
