@@ -14,8 +14,11 @@ pub(crate) struct Args {
 }
 
 /// Each crate's features, built alone.
-const FEATURES: [(&str, &[&str]); 3] =
-    [("pnn-core", &["", "testing"]), ("pnn-data", &["", "download"]), ("pnn-eval", &["", "plots"])];
+const FEATURES: [(&str, &[&str]); 3] = [
+    ("pnn-core", &["", "testing", "npy", "export"]),
+    ("pnn-data", &["", "download"]),
+    ("pnn-eval", &["", "plots"]),
+];
 
 const CRATES: [&str; 6] =
     ["pnn-core", "pnn-devices", "pnn-noise", "pnn-data", "pnn-train", "pnn-eval"];

@@ -3,6 +3,8 @@
 pub mod curvature;
 pub mod device;
 mod error;
+#[cfg(feature = "export")]
+pub mod export;
 pub mod layers;
 pub mod loss;
 pub mod model;
