@@ -12,26 +12,24 @@ use pnn_devices::mrr::{Heater, MrrLinear, Parametrisation, TransferFunction};
 use proptest::prelude::*;
 use rand_distr::{Distribution, StandardNormal, StandardUniform};
 
-fn written(name: &str, text: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("pnn-measured-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join(name);
+/// A file in a folder that goes when the test is over.
+fn written(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rings.csv");
     std::fs::write(&path, text).unwrap();
-    path
+    (folder, path)
 }
 
 #[test]
 fn curves_by_label_and_by_column() {
-    let path = written(
-        "labels.csv",
-        "Current (mA),Weight,Label\n0,1,a\n0,0.9,b\n1.5, 0.5 ,a\n2,-1e-1,b\n",
-    );
+    let (_folder, path) =
+        written("Current (mA),Weight,Label\n0,1,a\n0,0.9,b\n1.5, 0.5 ,a\n2,-1e-1,b\n");
     let curves = read_curves(&path).unwrap();
     assert_eq!(curves.len(), 2);
     assert_eq!((curves[0].label.as_str(), curves[0].axis), ("a", Axis::Milliamp));
     assert_eq!(curves[0].points, [(0.0, 1.0), (1.5, 0.5)]);
     assert_eq!(curves[1].points, [(0.0, 0.9), (2.0, -0.1)]);
-    let path = written("columns.csv", "Wavelength (nm),Start,End\n1537,0.9,0.8\n1537.5,0.1,0.2\n");
+    let (_folder, path) = written("Wavelength (nm),Start,End\n1537,0.9,0.8\n1537.5,0.1,0.2\n");
     let curves = read_curves(&path).unwrap();
     assert_eq!(curves[1].label, "End");
     assert_eq!((curves[1].axis, curves[1].axis.unit()), (Axis::Nanometre, "nm"));
@@ -41,7 +39,7 @@ fn curves_by_label_and_by_column() {
 #[test]
 fn what_a_file_lacks_is_named_with_line_and_column() {
     let error = |text: &str| {
-        let path = written("broken.csv", text);
+        let (_folder, path) = written(text);
         let error = read_curves(&path).unwrap_err().to_string();
         error.strip_prefix(&format!("{}, ", path.display())).unwrap().to_owned()
     };

@@ -21,6 +21,9 @@ const PHASES: [&str; 2] = ["theta_error_rad", "phi_error_rad"];
 /// Deviation ports that errors of an interferometer's splitters enter.
 const SPLITTERS: [&str; 2] = ["left_splitter_error", "right_splitter_error"];
 
+/// Deviation port that heat of neighbours enters.
+const CROSSTALK: &str = "thermal_crosstalk";
+
 impl Source {
     /// Adds this source's deviations of a layer on which it is the `position`-th of its kind.
     pub(crate) fn add_to(
@@ -78,6 +81,10 @@ impl Source {
                     false => (&layer_seed, panels),
                 };
                 vec![(port, spread.draw(&dims, seed)?)]
+            }
+            Self::Crosstalk { spread } => {
+                self.port(layer, CROSSTALK)?;
+                vec![(CROSSTALK, spread.draw(&[], &layer_seed)?)]
             }
             Self::Quantisation { .. } if position > 0 => {
                 return Err(Error::TwoConverters { layer: layer.name().to_owned() });

@@ -78,6 +78,12 @@ pub enum Source {
         #[serde(default)]
         common: bool,
     },
+    /// Heat that reaches a neighbour's heater beyond what the model knows, over what the neighbour gets of its own: one value for each
+    /// layer, on port `thermal_crosstalk`.
+    Crosstalk {
+        /// How much.
+        spread: Spread,
+    },
     /// Rounding of the programmed settings by a digital-to-analog converter with `bits` bits over
     /// its range ([`pnn_core::device::PhysicalLayer::drives`]); settings beyond it saturate. It is
     /// the rounding of the settings at the time of the draw.
@@ -182,6 +188,7 @@ impl Source {
             Self::Misalignment { motion: Motion::ShiftYPx, .. } => "misalignment shift_y",
             Self::Misalignment { motion: Motion::ScaleError, .. } => "misalignment scale",
             Self::Misalignment { motion: Motion::Shear, .. } => "misalignment shear",
+            Self::Crosstalk { .. } => "crosstalk",
             Self::Quantisation { .. } => "quantisation",
         }
     }
@@ -197,20 +204,6 @@ impl Source {
     /// # Errors
     /// If one is out of range or NaN.
     pub fn check(&self) -> Result<()> {
-        let non_negative = |what, value: f64| {
-            if (0.0..f64::INFINITY).contains(&value) {
-                Ok(())
-            } else {
-                Err(Error::Range { what, value, allowed: "[0, infinity)" })
-            }
-        };
-        let finite = |what, value: f64| {
-            if value.is_finite() {
-                Ok(())
-            } else {
-                Err(Error::Range { what, value, allowed: "(-infinity, infinity)" })
-            }
-        };
         match *self {
             Self::Fabrication { std_nm } => non_negative("fabrication std_nm", std_nm),
             Self::Drift { kelvin, nm_per_kelvin } => {
@@ -238,28 +231,69 @@ impl Source {
                 let allowed = "below 1, above 0 and at least a tenth of splitter std";
                 Err(Error::Range { what: "splitter limit", value: limit, allowed })
             }
-            Self::Misalignment { spread, .. } => match spread {
-                Spread::Fixed(value) => finite("fixed misalignment", value),
-                Spread::Uniform { low, high } => {
-                    finite("misalignment low", low)?;
-                    finite("misalignment high", high)?;
-                    if low <= high {
-                        return Ok(());
-                    }
-                    let (what, allowed) = ("misalignment low", "at most misalignment high");
-                    Err(Error::Range { what, value: low, allowed })
-                }
-                Spread::Normal { std } => non_negative("misalignment std", std),
-                Spread::Drifting { std_per_sqrt_hour, hours } => {
-                    non_negative("misalignment std_per_sqrt_hour", std_per_sqrt_hour)?;
-                    non_negative("misalignment hours", hours)
-                }
-            },
+            Self::Misalignment { spread, .. } => spread.check([
+                "fixed misalignment",
+                "misalignment low",
+                "misalignment high",
+                "misalignment std",
+                "misalignment std_per_sqrt_hour",
+                "misalignment hours",
+                "at most misalignment high",
+            ]),
+            Self::Crosstalk { spread } => spread.check([
+                "fixed crosstalk",
+                "crosstalk low",
+                "crosstalk high",
+                "crosstalk std",
+                "crosstalk std_per_sqrt_hour",
+                "crosstalk hours",
+                "at most crosstalk high",
+            ]),
             Self::Quantisation { bits } if (1..=24).contains(&bits) => Ok(()),
             Self::Quantisation { bits } => {
                 let value = f64::from(bits);
                 Err(Error::Range { what: "quantisation bits", value, allowed: "[1, 24]" })
             }
         }
+    }
+}
+
+impl Spread {
+    /// Checks its settings, which are called so: the known value, both ends, the deviation, that of a walk with its time, and what the
+    /// low end may be.
+    fn check(self, names: [&'static str; 7]) -> Result<()> {
+        let [fixed, lowest, highest, deviation, walk, time, allowed] = names;
+        match self {
+            Self::Fixed(value) => finite(fixed, value),
+            Self::Uniform { low, high } => {
+                finite(lowest, low)?;
+                finite(highest, high)?;
+                if low <= high {
+                    return Ok(());
+                }
+                Err(Error::Range { what: lowest, value: low, allowed })
+            }
+            Self::Normal { std } => non_negative(deviation, std),
+            Self::Drifting { std_per_sqrt_hour, hours } => {
+                non_negative(walk, std_per_sqrt_hour)?;
+                non_negative(time, hours)
+            }
+        }
+    }
+}
+
+fn non_negative(what: &'static str, value: f64) -> Result<()> {
+    if (0.0..f64::INFINITY).contains(&value) {
+        Ok(())
+    } else {
+        Err(Error::Range { what, value, allowed: "[0, infinity)" })
+    }
+}
+
+fn finite(what: &'static str, value: f64) -> Result<()> {
+    if value.is_finite() {
+        Ok(())
+    } else {
+        Err(Error::Range { what, value, allowed: "(-infinity, infinity)" })
     }
 }

@@ -39,6 +39,7 @@ fn layers_without_the_port_are_named() {
             Source::Shot { .. } => ("shot", "port \"shot_noise\""),
             Source::Phase { .. } => ("phase", "port \"theta_error_rad\""),
             Source::Splitter { .. } => ("splitter", "port \"left_splitter_error\""),
+            Source::Crosstalk { .. } => ("crosstalk", "port \"thermal_crosstalk\""),
             Source::Quantisation { .. } => ("quantisation", "programmed setting"),
             Source::Misalignment { .. } => ("misalignment rotation", "port \"rotation_deg\""),
         };
