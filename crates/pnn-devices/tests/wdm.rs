@@ -265,6 +265,13 @@ fn what_is_out_of_reach_is_counted() {
     assert!(got[..4].iter().all(|w| (w - 0.2).abs() < 1e-6));
     let error = bank.calibrate(&Tensor::new(0.1).unwrap(), &Deviations::none(), 1e-6);
     assert!(error.unwrap_err().to_string().contains("wanted weights has shape []"));
+    let endless = Tensor::full(f64::NAN, [1, 8]).unwrap();
+    let error = bank.calibrate(&endless, &Deviations::none(), 1e-6).unwrap_err().to_string();
+    assert_eq!(error, "wanted weight is NaN, allowed is finite");
+    // Settings of deviations that are no number are not called reached.
+    let broken = Deviations::none().with(RESONANCE_SHIFT_NM, Tensor::new(f64::NAN).unwrap());
+    let found = bank.calibrate(&wanted, &broken, 1e-6).unwrap();
+    assert!(found.unreached == 2 && found.largest_error.is_nan());
 }
 
 #[test]

@@ -48,7 +48,12 @@ impl WdmBank {
             let want = format!("{:?}", control.shape);
             return Err(pnn_core::Error::shape("wanted weights", weights, want).into());
         }
-        let wanted = self.layout().pack(&weights.to_dtype(DType::F64)?)?.to_vec2::<f64>()?;
+        let wide = weights.to_dtype(DType::F64)?;
+        if let Some(bad) = wide.elements::<f64>()?.iter().find(|weight| !weight.is_finite()) {
+            let what = "wanted weight";
+            return Err(crate::Error::Range { what, value: *bad, allowed: "finite" });
+        }
+        let wanted = self.layout().pack(&wide)?.to_vec2::<f64>()?;
         let still = Tensor::zeros(control.shape.clone(), DType::F64)?;
         let shift = match deviations.get(RESONANCE_SHIFT_NM) {
             Some(shift) => (still + shift.to_dtype(DType::F64)?)?,
@@ -57,7 +62,7 @@ impl WdmBank {
         let shift = self.layout().pack(&shift)?.to_vec2::<f64>()?;
         let thermal = self.thermal_matrix(deviations)?;
         let mut settings = Vec::new();
-        let (mut largest_error, mut steps, mut unreached) = (0.0f64, 0, 0);
+        let (mut largest_error, mut steps, mut unreached) = (0.0, 0, 0);
         for (row, (wanted, shift)) in wanted.iter().zip(&shift).enumerate() {
             let used = self.rows.used(row);
             let found = self.detune(&wanted[..used], tolerance);
@@ -72,10 +77,11 @@ impl WdmBank {
             let given: Vec<f64> = given.iter().zip(shift).map(|(x, shift)| x + shift).collect();
             let (weights, _) = self.rows.row(&given);
             let error = weights.iter().zip(wanted).map(|(got, want)| (got - want).abs());
-            let error = error.fold(0.0, f64::max);
+            // Not `f64::max`, which would hide NaN.
+            let error = error.fold(0.0, |worst, e| if e <= worst { worst } else { e });
             let reached = error <= tolerance;
             unreached += usize::from(!reached);
-            largest_error = largest_error.max(error);
+            largest_error = if error <= largest_error { largest_error } else { error };
             settings.extend(own.iter().map(|heat| self.config().setting_of(*heat)));
             settings.resize(settings.len() + self.rows.rings - used, 0.0);
         }
@@ -125,7 +131,6 @@ impl WdmBank {
     }
 }
 
-/// Not `clamp`, for which NaN stays NaN.
 fn bounded(value: f64, bounds: Bounds) -> f64 {
-    value.max(bounds.low).min(bounds.high)
+    value.clamp(bounds.low, bounds.high)
 }
