@@ -14,8 +14,9 @@ pub(crate) struct Args {
 }
 
 /// Each crate's features, built alone.
-const FEATURES: [(&str, &[&str]); 3] = [
+const FEATURES: [(&str, &[&str]); 4] = [
     ("pnn-core", &["", "testing", "npy", "export"]),
+    ("pnn-devices", &["", "process"]),
     ("pnn-data", &["", "download"]),
     ("pnn-eval", &["", "plots"]),
 ];

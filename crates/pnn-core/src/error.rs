@@ -77,6 +77,15 @@ pub enum Error {
         tolerance: f64,
     },
 
+    /// An instrument could not be used.
+    #[error("the instrument of layer {layer} {reason}")]
+    Instrument {
+        /// The layer that it realises.
+        layer: String,
+        /// What it did, after "the instrument".
+        reason: String,
+    },
+
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     Io {

@@ -48,13 +48,23 @@ pub fn sync_folder(folder: &Path) {
 /// depend on the content alone.
 ///
 /// # Errors
-/// If a dtype is not storable or the file cannot be written.
+/// If the file cannot be written.
 pub fn save(
     path: &Path,
     tensors: &BTreeMap<String, Tensor>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<()> {
-    let format = |reason: String| Error::Format { path: path.to_owned(), reason };
+    write_atomic(path, &encode(tensors, metadata).map_err(|error| of_file(path, error))?)
+}
+
+/// The bytes that [`save`] writes.
+///
+/// # Errors
+/// If a tensor cannot be read.
+pub fn encode(
+    tensors: &BTreeMap<String, Tensor>,
+    metadata: &BTreeMap<String, String>,
+) -> Result<Vec<u8>> {
     let mut buffers = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
         let flat = tensor.flatten_all()?;
@@ -68,14 +78,25 @@ pub fn save(
     let mut views = Vec::with_capacity(buffers.len());
     for (name, dtype, shape, bytes) in &buffers {
         let view =
-            TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| format(e.to_string()))?;
+            TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| malformed(e.to_string()))?;
         views.push((name.as_str(), view));
     }
     // One metadata entry that holds a sorted map: the header's own map has no stable order.
-    let json = serde_json::to_string(metadata).map_err(|e| format(e.to_string()))?;
+    let json = serde_json::to_string(metadata).map_err(|e| malformed(e.to_string()))?;
     let header = HashMap::from([("pnn".to_owned(), json)]);
-    let bytes = safetensors::serialize(views, Some(header)).map_err(|e| format(e.to_string()))?;
-    write_atomic(path, &bytes)
+    safetensors::serialize(views, Some(header)).map_err(|e| malformed(e.to_string()))
+}
+
+/// Bytes that are of no file.
+fn malformed(reason: String) -> Error {
+    Error::Format { path: "bytes of a safetensors file".into(), reason }
+}
+
+fn of_file(path: &Path, error: Error) -> Error {
+    match error {
+        Error::Format { reason, .. } => Error::Format { path: path.to_owned(), reason },
+        error => error,
+    }
 }
 
 fn bytes<T: Copy, const N: usize>(values: &[T], encode: impl Fn(T) -> [u8; N]) -> Vec<u8> {
@@ -91,11 +112,18 @@ pub type Stored = (BTreeMap<String, Tensor>, BTreeMap<String, String>);
 /// # Errors
 /// If the file is missing, truncated or malformed.
 pub fn load(path: &Path) -> Result<Stored> {
-    let format = |reason: String| Error::Format { path: path.to_owned(), reason };
     let bytes =
         std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-    let file = SafeTensors::deserialize(&bytes)
-        .map_err(|e| format(format!("not a whole safetensors file: {e}")))?;
+    decode(&bytes).map_err(|error| of_file(path, error))
+}
+
+/// What the bytes of a safetensors file hold, as [`load`].
+///
+/// # Errors
+/// If they are truncated or malformed.
+pub fn decode(bytes: &[u8]) -> Result<Stored> {
+    let file = SafeTensors::deserialize(bytes)
+        .map_err(|e| malformed(format!("not a whole safetensors file: {e}")))?;
     let mut tensors = BTreeMap::new();
     for (name, view) in file.tensors() {
         let (shape, data) = (view.shape(), view.data());
@@ -107,9 +135,11 @@ pub fn load(path: &Path) -> Result<Stored> {
         };
         tensors.insert(name, tensor);
     }
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| format(e.to_string()))?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| malformed(e.to_string()))?;
     let metadata = match header.metadata().as_ref().and_then(|m| m.get("pnn")) {
-        Some(json) => serde_json::from_str(json).map_err(|e| format(format!("metadata: {e}")))?,
+        Some(json) => {
+            serde_json::from_str(json).map_err(|e| malformed(format!("metadata: {e}")))?
+        }
         None => BTreeMap::new(),
     };
     Ok((tensors, metadata))

@@ -30,6 +30,14 @@ pub enum Error {
         /// What is wrong with it, and what is needed.
         reason: String,
     },
+    /// An instrument could not be used.
+    #[error("the instrument of layer {layer} {reason}")]
+    Instrument {
+        /// The layer that it realises.
+        layer: String,
+        /// What it did, after "the instrument".
+        reason: String,
+    },
     /// A tensor or device operation failed.
     #[error(transparent)]
     Core(#[from] pnn_core::Error),
@@ -46,6 +54,7 @@ impl From<Error> for pnn_core::Error {
             Error::Range { what, value, allowed } => {
                 Self::Range { what: what.to_owned(), value, allowed }
             }
+            Error::Instrument { layer, reason } => Self::Instrument { layer, reason },
             Error::Table { path, line, column, value, reason } => Self::Format {
                 path,
                 reason: format!("line {line}, column {column:?}: {value:?} {reason}"),

@@ -7,5 +7,7 @@ pub mod freespace;
 mod misalignment;
 pub mod mrr;
 pub mod mzi;
+#[cfg(feature = "process")]
+pub mod process;
 
 pub use error::{Error, Result};
