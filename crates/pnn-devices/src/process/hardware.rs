@@ -152,16 +152,19 @@ impl ProcessHardware {
                     other.shape, setting.shape
                 ));
             }
-            let bounds = Bounds {
-                low: setting.bounds.low.max(other.low.unwrap_or(f64::NEG_INFINITY)),
-                high: setting.bounds.high.min(other.high.unwrap_or(f64::INFINITY)),
-            };
-            if !(bounds.low < bounds.high) {
+            let low = setting.bounds.low.max(other.low.unwrap_or(f64::NEG_INFINITY));
+            let high = setting.bounds.high.min(other.high.unwrap_or(f64::INFINITY));
+            let Ok(bounds) = Bounds::new(low, high) else {
+                let limit = |value: Option<f64>| value.map_or("no limit".into(), |v| v.to_string());
                 return Err(format!(
-                    "takes {name:?} from {:?} to {:?} {}, and the device from {} to {}: there is nothing that both take",
-                    other.low, other.high, setting.unit, setting.bounds.low, setting.bounds.high
+                    "takes {name:?} from {} to {} {}, and the device from {} to {}: there is nothing that both take",
+                    limit(other.low),
+                    limit(other.high),
+                    setting.unit,
+                    setting.bounds.low,
+                    setting.bounds.high
                 ));
-            }
+            };
             setting.bounds = bounds;
         }
         Ok(())
