@@ -61,7 +61,11 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         address_sanitizer()?;
     }
-    for (package, example) in [("pnn-devices", "custom_device"), ("pnn-train", "custom_strategy")] {
+    for (package, example) in [
+        ("pnn-devices", "custom_device"),
+        ("pnn-devices", "custom_ring"),
+        ("pnn-train", "custom_strategy"),
+    ] {
         let example = ["run", "--package", package, "--example", example];
         cargo("example", &example, &[])?;
     }
@@ -75,6 +79,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     ];
     cargo("reproduce", &reproduce, &[])?;
     clean_accuracy(&root().join("target/ci-reproduce/results.json"))?;
+    guide()?;
     if root().join(REFERENCE).exists() {
         let replay = ["xtask", "replay", "--manifest", REFERENCE, "--data", "../shared/data"];
         cargo("replay", &replay, &[])?;
@@ -96,6 +101,20 @@ fn address_sanitizer() -> Result<()> {
     }
     let environment = [("RUSTC_BOOTSTRAP", "1"), ("RUSTFLAGS", "-Zsanitizer=address")];
     cargo("address sanitizer", &args, &environment)
+}
+
+/// Runs the commands of the user guide as they are written there.
+fn guide() -> Result<()> {
+    let text = read_text(&root().join("docs/guide/README.md"))?;
+    let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let script: String = blocks.collect();
+    println!("ci: user guide\n{script}");
+    let bash = Command::new("bash").args(["-euc", &script]).current_dir(root()).status();
+    match bash {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(Error::Usage(format!("ci: the commands of the user guide: {status}"))),
+        Err(source) => Err(Error::Io { path: "bash".into(), source }),
+    }
 }
 
 /// Removes what cargo keeps of packages that were verified before: it would take them for those of

@@ -3,11 +3,14 @@
 mod bench;
 mod ci;
 mod data;
+mod deploy;
 mod error;
+mod heaters;
 mod networks;
 mod progress;
 mod replay;
 mod reproduce;
+mod rings;
 
 use std::process::ExitCode;
 
@@ -25,6 +28,10 @@ struct Cli {
 enum Command {
     /// Redoes the paper's experiments and writes a report; without flags in minutes on embedded digits
     Reproduce(reproduce::Args),
+    /// Fits tuning curves of measured rings: what they are, and how chips of them spread
+    Rings(rings::Args),
+    /// Brings a trained network of heated rings to a chip: settings for the lab, and what to expect of them
+    Deploy(deploy::Args),
     /// Evaluates published weights case by case against what they must give
     Replay(replay::Args),
     /// Times training and evaluation side by side with PyTorch
@@ -48,6 +55,8 @@ fn main() -> ExitCode {
     }
     let result = match cli.command {
         Command::Reproduce(args) => reproduce::run(&args),
+        Command::Rings(args) => rings::run(&args),
+        Command::Deploy(args) => deploy::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Data(command) => data::run(&command),

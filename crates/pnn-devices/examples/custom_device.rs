@@ -93,4 +93,9 @@ mod tests {
         let device = lines.skip(1).take_while(|line| !line.starts_with("// ..."));
         assert!(device.filter(|line| !line.trim().is_empty()).count() <= 30);
     }
+
+    #[test]
+    fn the_ring_has_at_most_40_lines_in_all() {
+        assert!(include_str!("custom_ring.rs").lines().count() <= 40);
+    }
 }

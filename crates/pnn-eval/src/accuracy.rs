@@ -4,7 +4,7 @@ use std::fmt;
 
 use pnn_core::model::{Counters, InSilico, Mode, Model, Pass, Truth, check_layers};
 use pnn_core::tensor::without_gradients;
-use pnn_core::{Chip, DType, Tensor};
+use pnn_core::{Chip, DType, Tensor, Var};
 use pnn_data::{Batches, Dataset, Normalisation};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,9 @@ pub enum BatchNormMode {
     /// Running statistics gathered anew on the deployed chip, with this many calibration images
     /// (their labels are not used).
     Recalibrated(usize),
+    /// As [`Self::Recalibrated`], and then the biases of the last layer are moved until its mean outputs for the calibration images are
+    /// those of the ideal chip: for networks whose logits are the outputs of that layer.
+    Trimmed(usize),
 }
 
 impl BatchNormMode {
@@ -36,6 +39,7 @@ impl BatchNormMode {
             Self::Running => "running statistics",
             Self::Batch(_) => "batch statistics",
             Self::Recalibrated(_) => "recalibrated statistics",
+            Self::Trimmed(_) => "recalibrated statistics and trimmed biases",
         }
     }
 }
@@ -48,6 +52,10 @@ impl fmt::Display for BatchNormMode {
             Self::Recalibrated(images) => {
                 write!(f, "statistics recalibrated on the chip with {images} images")
             }
+            Self::Trimmed(images) => write!(
+                f,
+                "statistics recalibrated and biases trimmed on the chip with {images} images"
+            ),
         }
     }
 }
@@ -123,9 +131,14 @@ impl Evaluator<'_> {
     /// asked for without calibration images.
     pub fn evaluate(&self, model: &dyn Model, chip: &Chip, data: &Dataset) -> Result<Evaluation> {
         check_layers(model, chip.iter().map(|(layer, _)| layer))?;
-        keeping_buffers(model, || {
+        keeping_state(model, || {
             if let Some((images, calibration)) = self.recalibrated()? {
-                recalibrate(model, chip, calibration, images, &self.normalisation)?;
+                let normalisation = &self.normalisation;
+                if let BatchNormMode::Trimmed(_) = self.batch_norm {
+                    deploy(model, chip, calibration, images, normalisation)?;
+                } else {
+                    recalibrate(model, chip, calibration, images, normalisation)?;
+                }
             }
             let mut evaluation = Evaluation::empty(data.classes());
             self.for_each_batch(model, data, |images, labels, mode| {
@@ -152,7 +165,7 @@ impl Evaluator<'_> {
             check_layers(model, chip.iter().map(|(layer, _)| layer))?;
         }
         let mut evaluations = vec![Evaluation::empty(data.classes()); chips.len()];
-        keeping_buffers(model, || {
+        keeping_state(model, || {
             self.for_each_batch(model, data, |images, labels, mode| {
                 // Each thread takes chips of its own: layers of one pass are too small to share.
                 let on = |(chip, evaluation): (&Chip, &mut Evaluation)| {
@@ -184,8 +197,10 @@ impl Evaluator<'_> {
     /// How many calibration images statistics are gathered from, and whence, if they are.
     pub(crate) fn recalibrated(&self) -> Result<Option<(usize, &Dataset)>> {
         match (self.batch_norm, self.calibration) {
-            (BatchNormMode::Recalibrated(images), Some(from)) => Ok(Some((images, from))),
-            (BatchNormMode::Recalibrated(needed), None) => {
+            (BatchNormMode::Recalibrated(images) | BatchNormMode::Trimmed(images), Some(from)) => {
+                Ok(Some((images, from)))
+            }
+            (BatchNormMode::Recalibrated(needed) | BatchNormMode::Trimmed(needed), None) => {
                 let what = "calibration set for recalibrated statistics";
                 Err(Error::TooFew { what, got: 0, needed })
             }
@@ -197,23 +212,26 @@ impl Evaluator<'_> {
     pub(crate) fn mode(&self) -> (Mode, usize) {
         match self.batch_norm {
             BatchNormMode::Batch(images) => (Mode::Train { update_statistics: false }, images),
-            BatchNormMode::Running | BatchNormMode::Recalibrated(_) => (Mode::Eval, PASS),
+            BatchNormMode::Running | BatchNormMode::Recalibrated(_) | BatchNormMode::Trimmed(_) => {
+                (Mode::Eval, PASS)
+            }
         }
     }
 }
 
-/// Does something with a model, whose running statistics are afterwards what they were.
-pub(crate) fn keeping_buffers<T, E: From<pnn_core::Error>>(
+/// Does something with a model, whose running statistics and last biases are afterwards what they were.
+pub(crate) fn keeping_state<T, E: From<pnn_core::Error>>(
     model: &dyn Model,
     work: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, E> {
-    let buffers = model.buffers();
+    let mut buffers: Vec<Var> = model.buffers().into_iter().map(|(_, var)| var).collect();
+    buffers.extend(last_biases(model).ok());
     let mut kept = Vec::with_capacity(buffers.len());
-    for (_, var) in &buffers {
+    for var in &buffers {
         kept.push(var.value());
     }
     let result = work();
-    for ((_, var), value) in buffers.iter().zip(&kept) {
+    for (var, value) in buffers.iter().zip(&kept) {
         var.set(value)?;
     }
     result
@@ -274,6 +292,58 @@ pub fn recalibrate(
         run(model, &mut InSilico(chip), calibration, indices, mode, normalisation)?;
     }
     Ok(())
+}
+
+/// Prepares a model for a deployed chip: [`recalibrate`], then the biases of the last layer are moved until its mean outputs for the
+/// calibration images are those of the ideal chip with the statistics of training. Both need measurements only, and no labels.
+///
+/// # Errors
+/// As [`recalibrate`], and if the last layer has no biases.
+pub fn deploy(
+    model: &dyn Model,
+    chip: &Chip,
+    calibration: &Dataset,
+    images: usize,
+    normalisation: &Normalisation,
+) -> Result<()> {
+    let batches = calibration_batches(calibration, images)?;
+    let mean = |chip: &Chip| {
+        let batch = |indices: &Vec<usize>| {
+            run(model, &mut InSilico(chip), calibration, indices, Mode::Eval, normalisation)
+        };
+        mean_outputs(batches.iter().map(batch))
+    };
+    let wanted = mean(&Chip::ideal())?;
+    recalibrate(model, chip, calibration, images, normalisation)?;
+    trim(model, &wanted, &mean(chip)?)
+}
+
+/// The mean of outputs over all images of some batches.
+pub(crate) fn mean_outputs(batches: impl Iterator<Item = Result<Tensor>>) -> Result<Vec<f64>> {
+    let (mut sum, mut count) = (Vec::new(), 0.0);
+    for outputs in batches {
+        for row in outputs?.to_dtype(DType::F64)?.to_vec2::<f64>()? {
+            sum.resize(row.len(), 0.0);
+            sum.iter_mut().zip(&row).for_each(|(sum, z)| *sum += z);
+            count += 1.0;
+        }
+    }
+    Ok(sum.into_iter().map(|sum| sum / count).collect())
+}
+
+/// Moves the biases of the last layer by what mean outputs lack.
+pub(crate) fn trim(model: &dyn Model, wanted: &[f64], got: &[f64]) -> Result<()> {
+    let bias = last_biases(model)?;
+    let value = bias.value();
+    let lack: Vec<f64> = wanted.iter().zip(got).map(|(wanted, got)| wanted - got).collect();
+    let lack = Tensor::from_vec(lack, value.shape().clone())?.to_dtype(value.dtype())?;
+    Ok(bias.set(&(value + lack)?)?)
+}
+
+/// The biases of the last layer.
+fn last_biases(model: &dyn Model) -> Result<Var> {
+    let last = model.physical_layers().last().map_or("", |layer| layer.name()).to_owned();
+    Ok(model.parameters().get(&format!("{last}.bias"))?.var.clone())
 }
 
 /// The batches that statistics are gathered from.

@@ -7,8 +7,8 @@ use pnn_core::model::{InSilico, Mode, Model, Truth, check_layers};
 use pnn_core::{Chip, Controls, PhysicalLayer, Tensor};
 use pnn_data::{Batches, Dataset};
 
-use crate::accuracy::{calibration_batches, forward, keeping_buffers, run};
-use crate::{Error, Evaluation, Evaluator, Result};
+use crate::accuracy::{calibration_batches, forward, keeping_state, mean_outputs, run, trim};
+use crate::{BatchNormMode, Error, Evaluation, Evaluator, Result};
 
 /// What a layer reads for every image of a data set (and for the calibration images, if batch-norm
 /// is recalibrated on the chip).
@@ -17,6 +17,8 @@ pub struct Features {
     classes: usize,
     batches: Vec<(Tensor, Vec<u8>)>,
     calibration: Vec<Tensor>,
+    /// Whether the last biases are trimmed.
+    trims: bool,
 }
 
 impl Evaluator<'_> {
@@ -33,7 +35,7 @@ impl Evaluator<'_> {
         data: &Dataset,
     ) -> Result<Features> {
         check_layers(model, chip.iter().map(|(layer, _)| layer))?;
-        keeping_buffers(model, || {
+        keeping_state(model, || {
             let read = |data: &Dataset, indices: &[usize], mode| {
                 let mut tap = Tap { chip, layer, read: None };
                 run(model, &mut tap, data, indices, mode, &self.normalisation)?;
@@ -62,7 +64,8 @@ impl Evaluator<'_> {
                 batches =
                     batches.chunks(TOGETHER.div_ceil(batch)).map(joined).collect::<Result<_>>()?;
             }
-            Ok(Features { mode, classes: data.classes(), batches, calibration })
+            let trims = matches!(self.batch_norm, BatchNormMode::Trimmed(_));
+            Ok(Features { mode, classes: data.classes(), batches, calibration, trims })
         })
     }
 }
@@ -74,9 +77,17 @@ impl Features {
     /// # Errors
     /// If a pass fails.
     pub fn evaluate(&self, rest: &dyn Model, chip: &Chip) -> Result<Evaluation> {
-        keeping_buffers(rest, || {
+        keeping_state(rest, || {
+            let mean = |chip: &Chip| {
+                let pass = |x: &Tensor| forward(rest, &mut InSilico(chip), x, Mode::Eval);
+                mean_outputs(self.calibration.iter().map(pass))
+            };
+            let wanted = if self.trims { Some(mean(&Chip::ideal())?) } else { None };
             for (seen, x) in self.calibration.iter().enumerate() {
                 forward(rest, &mut InSilico(chip), x, Mode::Calibrate { seen })?;
+            }
+            if let Some(wanted) = wanted {
+                trim(rest, &wanted, &mean(chip)?)?;
             }
             let mut evaluation = Evaluation::empty(self.classes);
             for (x, labels) in &self.batches {

@@ -16,6 +16,7 @@ mod strategy;
 mod task;
 mod trainer;
 mod trajectory;
+mod wdm_factory;
 
 pub use d2nn::D2nn;
 pub use dat::{DualAdaptive, DualAdaptiveSettings, MiniUNet};
@@ -37,3 +38,4 @@ pub use strategy::{
 pub use task::{Batch, Loss, Penalty, SoftTargets, Task};
 pub use trainer::{CheckpointConfig, TrainConfig, Trainer, Validate};
 pub use trajectory::{Mesa, MesaSettings, Saf, SafSettings};
+pub use wdm_factory::RingChip;

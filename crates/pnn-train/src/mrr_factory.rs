@@ -19,7 +19,7 @@ impl LayerFactory for MrrFactory {
             Trained::Weights => Parametrisation::Weight,
             Trained::Detunings => Parametrisation::Detuning,
             Trained::Currents => Parametrisation::Current(Heater::Convention),
-            Trained::Phases | Trained::Modulators | Trained::Masks => {
+            Trained::Heaters | Trained::Phases | Trained::Modulators | Trained::Masks => {
                 return Err(pnn_core::Error::Unsupported {
                     device: "a microring bank".into(),
                     capability: format!("training {:?}", self.0).to_lowercase(),

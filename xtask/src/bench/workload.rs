@@ -3,7 +3,9 @@
 use pnn_core::ops::Sampling;
 use pnn_core::optim::Schedule;
 use pnn_noise::{Motion, NoiseModel, Source, Spread};
-use pnn_train::{FcActivation, RawRecipe, RuleRecipe, SharpnessRecipe, StrategyRecipe, Trained};
+use pnn_train::{
+    FcActivation, RawRecipe, RingChip, RuleRecipe, SharpnessRecipe, StrategyRecipe, Trained,
+};
 use serde::Serialize;
 
 /// One workload, as the peer gets it too.
@@ -123,6 +125,7 @@ impl Workload {
     fn lenet5(id: &'static str, what: &'static str, batch_size: usize, iterations: usize) -> Self {
         let recipe = RawRecipe {
             weight_limit: None,
+            ring_chip: RingChip::default(),
             fc_activation: FcActivation::Relu,
             pixels: None,
             sampling: Sampling::Nearest,

@@ -3,9 +3,10 @@
 
 mod analysis;
 pub(crate) mod chip;
-mod config;
-mod data;
+pub(crate) mod config;
+pub(crate) mod data;
 mod front;
+pub(crate) mod measured;
 mod precise;
 pub(crate) mod provenance;
 mod published;
@@ -25,8 +26,9 @@ use pnn_eval::{Report, Section, Verdict, on_port};
 use crate::error::{Error, Result};
 use analysis::{Context, Outcome};
 use chip::FixedChip;
-use config::{Analysis, Catalogue, PROFILES};
+use config::{Analysis, Catalogue, PROFILES, Profile};
 use data::Data;
+use measured::MeasuredRings;
 use share::{Chosen, Shard};
 use training::Training;
 
@@ -51,6 +53,10 @@ pub(crate) struct Args {
     /// mesh (`mzi/fabrication-errors.safetensors`), which training in situ then has in its loop
     #[arg(long)]
     reference: Option<PathBuf>,
+    /// Tuning curves of measured rings (CSV): chips of heated rings spread as these do [default: those of
+    /// `--reference`, `measured/mrr-tuning-curves.csv`]
+    #[arg(long, value_name = "CSV")]
+    curves: Option<PathBuf>,
     /// Continues what was cut off and keeps what is finished
     #[arg(long)]
     resume: bool,
@@ -137,6 +143,10 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     for method in profile.methods.values_mut() {
         method.fixed = Arc::clone(&fixed);
     }
+    let measured = measured_rings(args, &profile, &wanted)?;
+    if let Some(rings) = &measured {
+        rings.teach(&mut profile.methods)?;
+    }
     for (id, experiment, plan) in &experiments {
         if let Analysis::Misalignment(spec) = &experiment.analysis {
             for key in &plan.methods {
@@ -179,11 +189,40 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         data: &data,
         trainings: &trainings,
         fixed: &fixed,
+        measured: measured.as_ref(),
         reference: args.reference.as_deref(),
         out: &args.out,
         resume: args.resume,
     };
     report(args, &experiments, &context, tuned)
+}
+
+/// The rings that were measured, if there are any and heaters are trained.
+fn measured_rings(
+    args: &Args,
+    profile: &Profile,
+    wanted: &[String],
+) -> Result<Option<MeasuredRings>> {
+    let heated = |key: &String| profile.methods[key].recipe.train == pnn_train::Trained::Heaters;
+    if !wanted.iter().any(heated) {
+        return match &args.curves {
+            Some(_) => Err(Error::Usage(
+                "--curves is for experiments on heated rings (deployed-ring)".into(),
+            )),
+            None => Ok(None),
+        };
+    }
+    let rings = match (&args.curves, &args.reference) {
+        (Some(path), _) => MeasuredRings::read(path)?,
+        (None, Some(reference)) => {
+            let path = reference.join("measured/mrr-tuning-curves.csv");
+            // The paper's model stands beside its rings.
+            MeasuredRings::read_without(&path, &["Model".to_owned()])?
+        }
+        (None, None) => return Ok(None),
+    };
+    eprintln!("{}: resonances spread by {:.2} half-widths", rings.name, rings.half_widths());
+    Ok(Some(rings))
 }
 
 fn list(catalogue: &Catalogue) {
@@ -216,6 +255,9 @@ fn report(
         provenance::collect(args.profile.as_str(), context.data, &context.profile.seeds);
     // With --resume a finished training is taken over as it is, whichever commit made it.
     provenance.insert("trainings".into(), provenance::trained_by(context.trainings));
+    if let Some(rings) = context.measured {
+        provenance.insert("measured rings".into(), rings.name.clone());
+    }
     if !context.fixed.name.is_empty() {
         provenance.insert("fixed chip".into(), context.fixed.name.clone());
     }

@@ -6,8 +6,8 @@ use pnn_core::{Chip, DType, Tensor};
 use pnn_data::{Batches, Dataset, Normalisation};
 
 use super::{LossSurface, Reduction};
-use crate::Result;
-use crate::accuracy::{BatchNormMode, Evaluator, keeping_buffers, recalibrate};
+use crate::accuracy::{BatchNormMode, Evaluator, keeping_state, recalibrate};
+use crate::{Error, Result};
 
 /// The images of a surface and what is done with them.
 pub(super) struct Images<'a> {
@@ -32,7 +32,7 @@ impl<'a> Images<'a> {
         let Evaluator { normalisation, batch_norm, .. } = how.evaluator;
         let statistics = match how.evaluator.recalibrated()? {
             None => None,
-            Some((images, from)) => Some(keeping_buffers(model, || -> Result<_> {
+            Some((images, from)) => Some(keeping_state(model, || -> Result<_> {
                 recalibrate(model, chip, from, images, &normalisation)?;
                 Ok(model.buffers().iter().map(|(_, var)| var.value()).collect())
             })?),
@@ -40,6 +40,12 @@ impl<'a> Images<'a> {
         let batch = match batch_norm {
             BatchNormMode::Batch(images) => images,
             BatchNormMode::Running | BatchNormMode::Recalibrated(_) => how.batch,
+            BatchNormMode::Trimmed(_) => {
+                return Err(Error::Core(pnn_core::Error::Unsupported {
+                    device: "a loss surface".into(),
+                    capability: "biases that are trimmed on the chip".into(),
+                }));
+            }
         };
         Ok(Self {
             data,
@@ -67,7 +73,7 @@ impl<'a> Images<'a> {
             || model.forward(&images, &mut Pass::new(self.mode, truth, &Counters::default()));
         let output = match &self.statistics {
             None => forward()?,
-            Some(statistics) => keeping_buffers(model, || {
+            Some(statistics) => keeping_state(model, || {
                 for ((_, var), value) in model.buffers().iter().zip(statistics) {
                     var.set(value)?;
                 }

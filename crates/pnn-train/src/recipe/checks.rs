@@ -1,11 +1,13 @@
 //! What a recipe is checked for when it is read.
 
+use pnn_core::layers::Product;
 use pnn_core::ops::Sampling;
 use pnn_core::optim::Schedule;
 use pnn_noise::{Noise, NoiseModel, Source};
 
 use super::{RawRecipe, Recipe, SharpnessRecipe, StrategyRecipe, Trained, TrajectoryRecipe};
 use crate::lenet::FcActivation;
+use crate::wdm_factory::RingChip;
 use crate::{Error, Result};
 
 impl TryFrom<RawRecipe> for Recipe {
@@ -55,6 +57,13 @@ impl TryFrom<RawRecipe> for Recipe {
         if raw.sampling != Sampling::default() {
             let allowed = "nearest (0): only modulators and masks are sampled";
             range("sampling", 1.0, raw.train.is_pictures(), allowed)?;
+        }
+        if raw.ring_chip != RingChip::default() && raw.train != Trained::Heaters {
+            let allowed = "that of the default: only heaters have a ring_chip";
+            range("crosstalk of ring_chip", raw.ring_chip.crosstalk, false, allowed)?;
+        }
+        if raw.train == Trained::Heaters {
+            raw.ring_chip.bank(Product::Linear { inputs: 4, outputs: 1 })?;
         }
         if raw.fc_activation != FcActivation::default() {
             let allowed = "relu (0): only networks of rings can do without";

@@ -26,12 +26,13 @@ use crate::strategy::{Backprop, CROSS_ENTROPY, NoiseAware, PhysicsAware, Pruning
 use crate::task::Loss;
 use crate::trainer::{CheckpointConfig, TrainConfig};
 use crate::trajectory::{Mesa, Saf};
+use crate::wdm_factory::RingChip;
 use crate::{Error, Result};
 
 use sharpness::sharpen;
 pub use sharpness::{SharpnessRecipe, TrajectoryRecipe};
 
-/// What is trained in a device, and with it the network: rings make a [`LeNet5`], a mesh a
+/// What is trained in a device, and with it the network: rings and heaters make a [`LeNet5`], a mesh a
 /// [`MziLeNet5`], modulators a [`FreeSpaceMlp`], masks a [`D2nn`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -42,6 +43,9 @@ pub enum Trained {
     Detunings,
     /// The heater currents in mA, in the figures' convention `x = 4 - I`.
     Currents,
+    /// The heater currents in mA (or voltages, or powers) of physical rings on shared waveguides, with their
+    /// crosstalk: [`RingChip`].
+    Heaters,
     /// The phases in rad of a 64-port mesh of interferometers, and the electronics before it.
     Phases,
     /// The weights on the modulators of the multiplier in free space, within [-1, 1].
@@ -51,7 +55,7 @@ pub enum Trained {
 }
 
 impl Trained {
-    /// Whether it makes a network of microrings.
+    /// Whether it makes a network of the paper's microrings.
     #[must_use]
     pub fn is_rings(self) -> bool {
         matches!(self, Self::Weights | Self::Detunings | Self::Currents)
@@ -158,6 +162,9 @@ pub struct RawRecipe {
     /// What follows the hidden fully connected layers of a network of rings.
     #[serde(default, skip_serializing_if = "is_default")]
     pub fc_activation: FcActivation,
+    /// The chip whose heaters are trained; only for heaters.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ring_chip: RingChip,
     /// How pixels become inputs; as the paper has it for the network if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pixels: Option<Pixels>,
@@ -239,6 +246,10 @@ impl Recipe {
             }
             Trained::Weights | Trained::Detunings | Trained::Currents => {
                 Box::new(LeNet5::new(&self.mrr_factory(), self.raw.fc_activation, seed, dtype)?)
+            }
+            Trained::Heaters => {
+                let chip = self.raw.ring_chip;
+                Box::new(LeNet5::new(&chip, FcActivation::Relu, seed, dtype)?)
             }
             Trained::Modulators => Box::new(FreeSpaceMlp::new(self.raw.sampling, seed, dtype)?),
             Trained::Masks => Box::new(D2nn::new(self.raw.sampling, seed, dtype)?),

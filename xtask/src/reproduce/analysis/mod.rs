@@ -1,6 +1,7 @@
 //! What an experiment makes of the trained networks: a section of the report, its numbers as JSON,
 //! and a verdict on its claim.
 
+mod ambient;
 mod compare;
 mod conditions;
 mod curves;
@@ -28,6 +29,7 @@ use pnn_eval::{Evaluator, Section, Svg, Table, Verdict};
 use super::chip::FixedChip;
 use super::config::{Analysis, Contest, Experiment, Plan, Profile, View};
 use super::data::Data;
+use super::measured::MeasuredRings;
 use super::training::{Trained, Training, Trainings, remove};
 use crate::error::{Error, Result};
 use judged::Judged;
@@ -40,6 +42,8 @@ pub(super) struct Context<'a> {
     pub(super) data: &'a Data,
     pub(super) trainings: &'a Trainings,
     pub(super) fixed: &'a FixedChip,
+    /// Rings that were measured, if there are any.
+    pub(super) measured: Option<&'a MeasuredRings>,
     pub(super) reference: Option<&'a Path>,
     pub(super) out: &'a Path,
     /// Whether what was measured before may be taken over.
@@ -86,6 +90,7 @@ pub(super) fn analyse(
         Analysis::Landscape(spec) => landscape::analyse(spec, plan, context)?,
         Analysis::Link(spec) => link::analyse(spec, plan, context)?,
         Analysis::Family(spec) => family::analyse(spec, plan, context)?,
+        Analysis::Ambient(spec) => ambient::analyse(spec, plan, context)?,
     };
     let Findings { judged, paragraphs, figures, tables, details } = findings;
     let folder = context.out.join(id);
@@ -280,6 +285,7 @@ mod tests {
             data: &data,
             trainings: &trainings,
             fixed: &FixedChip::default(),
+            measured: None,
             reference: None,
             out: Path::new("."),
             resume: false,

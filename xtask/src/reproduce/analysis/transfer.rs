@@ -135,7 +135,7 @@ fn yields(spec: &Transfer, view: &View, rows: &[Row], chips: usize) -> Result<(S
         let mut points = Vec::new();
         for (i, phase) in spec.phase_std.iter().enumerate() {
             if let Some(j) = spec.splitter_std.iter().position(|splitter| splitter == phase) {
-                points.push((*phase, 100.0 * good(spec, &row.grid[i][j])));
+                points.push((*phase, 100.0 * good(spec.good_from, &row.grid[i][j])));
             }
         }
         lines.push(LineSeries::new(&row.label, points));
@@ -150,15 +150,15 @@ fn yields(spec: &Transfer, view: &View, rows: &[Row], chips: usize) -> Result<(S
     Ok((line_chart(&format!("Yield: {}", view.name), &x, &y, &lines)?, caption))
 }
 
-/// The share of chips and seeds with an accuracy that is good enough.
-fn good(spec: &Transfer, cell: &[Vec<f64>]) -> f64 {
+/// The share of chips and seeds with an accuracy (in percent) that is good enough.
+pub(super) fn good(good_from: f64, cell: &[Vec<f64>]) -> f64 {
     let all: Vec<&f64> = cell.iter().flatten().collect();
-    all.iter().filter(|percent| ***percent >= spec.good_from).count() as f64 / all.len() as f64
+    all.iter().filter(|percent| ***percent >= good_from).count() as f64 / all.len() as f64
 }
 
 /// [`good`], over seeds and chips; seeds share the chips and make them no more.
-fn yielded(spec: &Transfer, cell: &[Vec<f64>]) -> Result<Interval> {
-    let passes = |percent: &f64| if *percent >= spec.good_from { 100.0 } else { 0.0 };
+pub(super) fn yielded(good_from: f64, cell: &[Vec<f64>]) -> Result<Interval> {
+    let passes = |percent: &f64| if *percent >= good_from { 100.0 } else { 0.0 };
     let passed: Vec<Vec<f64>> =
         cell.iter().map(|chips| chips.iter().map(passes).collect()).collect();
     over_chips(&passed, cell.first().map_or(0, Vec::len) as u64)
@@ -202,7 +202,7 @@ fn summary(spec: &Transfer, view: &View, rows: &[Row], images: u64) -> Result<Ta
             Cell::Interval(over_chips(cell, images)?),
             Cell::Number(all().fold(f64::INFINITY, f64::min) / 100.0),
             Cell::Number(all().fold(f64::NEG_INFINITY, f64::max) / 100.0),
-            Cell::Interval(yielded(spec, cell)?),
+            Cell::Interval(yielded(spec.good_from, cell)?),
             Cell::Interval(super::compare::over_seeds(&row.fixed, images)?),
             paper.map_or(Cell::Missing, |paper| Cell::Number(paper.accuracy[i][j] / 100.0)),
         ])?;
@@ -233,7 +233,7 @@ fn whole(spec: &Transfer, view: &View, row: &Row, images: u64) -> Result<Table> 
                 Cell::Number(*splitter),
                 Cell::Interval(over_chips(cell, images)?),
                 Cell::Number(worst / 100.0),
-                Cell::Number(good(spec, cell)),
+                Cell::Number(good(spec.good_from, cell)),
                 paper.map_or(Cell::Missing, |paper| Cell::Number(paper.accuracy[i][j] / 100.0)),
             ])?;
         }
@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn a_chip_is_good_from_the_limit_on() {
         let row = row([99.0, 98.0], [[95.0, 94.9, 97.0], [96.0, 20.0, 95.0]]);
-        assert_eq!(good(&spec(), &row.grid[0][0]), 4.0 / 6.0);
+        assert_eq!(good(95.0, &row.grid[0][0]), 4.0 / 6.0);
         assert!((mean(&row.grid[0][0]) - 82.983_333).abs() < 1e-6);
         assert_eq!(judged_place(&spec()).unwrap(), (0, 0));
         let elsewhere = Transfer { judged_at: [0.1, 0.3], ..spec() };
@@ -330,16 +330,16 @@ mod tests {
     #[test]
     fn a_yield_is_of_seeds_and_chips() {
         let seeds = [[95.0, 94.9, 97.0], [96.0, 20.0, 95.0]].map(|chips| chips.to_vec());
-        let got = yielded(&spec(), &seeds).unwrap();
+        let got = yielded(95.0, &seeds).unwrap();
         assert!((got.estimate - 4.0 / 6.0).abs() < 1e-12, "{got}");
         let chips_alone = pnn_eval::interval::wilson(2, 3, 0.95).unwrap();
         assert!(got.low <= chips_alone.low && got.high >= chips_alone.high, "{got}");
         // None of twenty may still be a seventh of all.
-        let none = yielded(&spec(), &[vec![10.0; 20], vec![20.0; 20]]).unwrap();
+        let none = yielded(95.0, &[vec![10.0; 20], vec![20.0; 20]]).unwrap();
         assert_eq!((none.estimate, none.low), (0.0, 0.0));
         assert!((none.high - 0.161).abs() < 1e-3, "{none}");
         // Seeds that disagree on every chip make the interval wide.
-        let apart = yielded(&spec(), &[vec![99.0; 20], vec![10.0; 20]]).unwrap();
+        let apart = yielded(95.0, &[vec![99.0; 20], vec![10.0; 20]]).unwrap();
         assert_eq!((apart.estimate, apart.low, apart.high), (0.5, 0.0, 1.0));
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pnn_noise::{NoiseModel, Source, Spread};
+use pnn_noise::{Noise, NoiseModel, Source, Spread};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Family, Landscape, Link};
@@ -35,6 +35,8 @@ pub(crate) enum Analysis {
     Link(Link),
     /// What members of a family of methods reach, and what they cost.
     Family(Family),
+    /// Accuracy, yield and power of chips of heated rings at several temperatures.
+    Ambient(Ambient),
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -46,6 +48,35 @@ pub(crate) struct Deployment {
     pub(crate) paper_source: Option<String>,
     #[serde(default)]
     pub(crate) paper: Vec<PaperDeployment>,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ambient {
+    /// Temperatures, increasing.
+    pub(crate) celsius: Vec<f64>,
+    /// That for which the settings are made: one of them.
+    pub(crate) calibrated_at: f64,
+    #[serde(deserialize_with = "positive")]
+    pub(crate) nm_per_kelvin: f64,
+    /// How the resonances of a chip spread, as a standard deviation in half-widths of a resonance; measured rings
+    /// (`--curves`, `--reference`) say it for themselves.
+    #[serde(deserialize_with = "positive")]
+    pub(crate) spread_half_widths: f64,
+    /// Where that is from.
+    pub(crate) spread_source: String,
+    /// Standard deviation of the thermal crosstalk from ring to ring that training does not know, one value for
+    /// each layer.
+    #[serde(deserialize_with = "positive")]
+    pub(crate) crosstalk_std: f64,
+    /// A chip below this accuracy in percent is no yield.
+    #[serde(deserialize_with = "percent")]
+    pub(crate) good_from: f64,
+    /// Symbols that modulators and detectors do in a second, in 1e9: with the heaters' power, the energy.
+    #[serde(deserialize_with = "positive")]
+    pub(crate) gigabaud: f64,
+    /// Which methods the claim puts before which.
+    pub(crate) contests: Vec<Contest>,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -81,6 +112,22 @@ pub(crate) struct SweptAxis {
     pub(crate) layers: Vec<String>,
     /// Increasing; 0 is among them.
     pub(crate) values: Vec<f64>,
+}
+
+impl Ambient {
+    /// What chips are drawn from, at the temperature of the calibration.
+    pub(crate) fn noise(&self, std_nm: f64) -> pnn_noise::Result<NoiseModel> {
+        let sources = [
+            Source::Fabrication { std_nm },
+            Source::Crosstalk { spread: Spread::Normal { std: self.crosstalk_std } },
+        ];
+        NoiseModel::new(sources.map(|source| Noise { source, layers: None }).to_vec())
+    }
+
+    /// The drift from the calibration.
+    pub(crate) fn drift(&self, kelvin: f64) -> pnn_noise::Result<NoiseModel> {
+        NoiseModel::all_layers(Source::Drift { kelvin, nm_per_kelvin: self.nm_per_kelvin })
+    }
 }
 
 impl SweptAxis {
@@ -388,7 +435,8 @@ impl Analysis {
             | Self::Misalignment(_)
             | Self::Landscape(_)
             | Self::Link(_)
-            | Self::Family(_) => None,
+            | Self::Family(_)
+            | Self::Ambient(_) => None,
         }
     }
 }

@@ -6,8 +6,8 @@ use pnn_eval::BatchNormMode;
 use pnn_train::{LeNet5, StrategyRecipe, Trained};
 
 use super::{
-    Analysis, Contest, Deployment, Drift, Experiment, Gap, Histogram, Knowledge, Misalignment,
-    Plan, Profile, Sensitivity, SweptAxis, Transfer, TunedOn, View,
+    Ambient, Analysis, Contest, Deployment, Drift, Experiment, Gap, Histogram, Knowledge,
+    Misalignment, Plan, Profile, Sensitivity, SweptAxis, Transfer, TunedOn, View,
 };
 use crate::reproduce::data::Data;
 
@@ -29,7 +29,7 @@ impl View {
             BatchNormMode::Batch(batch) if images % batch == 1 => Err(format!(
                 "batches of {batch} leave a last one of 1 of {images} images, which has no statistics"
             )),
-            BatchNormMode::Recalibrated(n) if n > data.train.len() => {
+            BatchNormMode::Recalibrated(n) | BatchNormMode::Trimmed(n) if n > data.train.len() => {
                 Err(format!("{n} calibration images are asked for, there are {}", data.train.len()))
             }
             _ => Ok(()),
@@ -120,7 +120,9 @@ impl Experiment {
             for view in &plan.views {
                 let images = match view.batch_norm {
                     BatchNormMode::Running => continue,
-                    BatchNormMode::Batch(images) | BatchNormMode::Recalibrated(images) => images,
+                    BatchNormMode::Batch(images)
+                    | BatchNormMode::Recalibrated(images)
+                    | BatchNormMode::Trimmed(images) => images,
                 };
                 if images < 2 {
                     return Err(format!(
@@ -158,6 +160,7 @@ impl Experiment {
                 Analysis::Transfer(transfer) => transfer.check_plan(plan),
                 Analysis::Link(link) => link.check_plan(plan),
                 Analysis::Family(family) => family.check_plan(plan),
+                Analysis::Ambient(ambient) => ambient.check_plan(plan, profile),
                 _ => Ok(()),
             };
             fits.map_err(|e| format!("profiles.{name}.{e}"))?;
@@ -215,6 +218,7 @@ impl Analysis {
                 spec.systems.iter().flat_map(|s| s.methods.iter().map(String::as_str)).collect()
             }
             Self::Family(spec) => methods(&spec.contests).collect(),
+            Self::Ambient(spec) => methods(&spec.contests).collect(),
             Self::Histogram(_) | Self::Sensitivity(_) => Vec::new(),
         }
     }
@@ -233,6 +237,7 @@ impl Analysis {
             Self::Landscape(spec) => spec.check(),
             Self::Link(spec) => spec.check(),
             Self::Family(spec) => spec.check(),
+            Self::Ambient(spec) => spec.check(),
         }
     }
 }
@@ -251,6 +256,29 @@ impl Deployment {
             Some(paper) => {
                 Err(format!("paper {:?}: epochs, loss and accuracy differ in length", paper.method))
             }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Ambient {
+    fn check(&self) -> Result<(), String> {
+        if !self.celsius.windows(2).all(|pair| pair[0] < pair[1]) {
+            return Err(format!("celsius is {:?}, allowed is increasing", self.celsius));
+        }
+        if !self.celsius.contains(&self.calibrated_at) {
+            return Err(format!("calibrated_at {} is not in celsius", self.calibrated_at));
+        }
+        Ok(())
+    }
+
+    fn check_plan(&self, plan: &Plan, profile: &Profile) -> Result<(), String> {
+        if !plan.chips.is_some_and(|chips| (2..=1000).contains(&chips)) {
+            return Err(format!("chips is {:?}, allowed is [2, 1000]", plan.chips));
+        }
+        let heated = |m: &&String| profile.methods[*m].recipe.train == Trained::Heaters;
+        match plan.methods.iter().find(|m| !heated(m)) {
+            Some(other) => Err(format!("methods: {other:?} heats no rings (train = \"heaters\")")),
             None => Ok(()),
         }
     }

@@ -13,11 +13,13 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+pub(crate) use analysis::{Ambient, Analysis};
 pub(super) use analysis::{
-    Analysis, Contest, Curves, Deployment, Drift, Gap, Histogram, Keeps, Knowledge, Misalignment,
+    Contest, Curves, Deployment, Drift, Gap, Histogram, Keeps, Knowledge, Misalignment,
     PaperDeployment, PaperDrift, Rung, Sensitivity, Strength, SweptAxis, Transfer,
 };
-pub(super) use schema::{DataChoice, Experiment, ImageRange, Method, Plan, Profile, TunedOn, View};
+pub(crate) use schema::DataChoice;
+pub(super) use schema::{Experiment, ImageRange, Method, Plan, Profile, TunedOn, View};
 pub(super) use sharpness::{Family, Landscape, Link, Magnitude, System};
 
 use crate::error::{Error, Result, read_text};

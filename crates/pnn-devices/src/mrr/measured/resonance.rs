@@ -48,7 +48,6 @@ impl ResonanceFit {
     /// If the curve has too few points, a spectrum is to be tuned by heat, or the fit does not converge.
     pub fn of(curve: &Curve, tuning: Tuning) -> Result<Self> {
         let start = first_guess(&curve.points)?;
-        let linear = |p: &[f64], x: f64| line(p, (x - p[2]) / p[3]);
         let solution = match tuning {
             Tuning::Linear => least_squares("fit of a line", &curve.points, &start, linear)?,
             Tuning::Joule => {
@@ -58,11 +57,7 @@ impl ResonanceFit {
                     return Err(Error::Range { what, value, allowed: "with Tuning::Linear only" });
                 }
                 let squared = curve.axis != Axis::Milliwatt;
-                let joule = |p: &[f64], x: f64| {
-                    let (heat, slope) =
-                        if squared { (x * x - p[2] * p[2], 2.0 * p[2]) } else { (x - p[2], 1.0) };
-                    line(p, heat * (1.0 + p[4] * heat) / (p[3] * slope))
-                };
+                let joule = |p: &[f64], x: f64| joule(p, x, squared);
                 // From what the simpler line found, where the bend is none.
                 let found = least_squares("fit of a line", &curve.points, &start, linear)?;
                 let mut start: Vec<f64> = found.parameters.iter().map(|p| p.value).collect();
@@ -87,6 +82,18 @@ impl ResonanceFit {
         })
     }
 
+    /// The value of the fit at a value of what was varied.
+    #[must_use]
+    pub fn at(&self, x: f64) -> f64 {
+        let mut p: Vec<f64> =
+            [self.offset, self.depth, self.centre, self.half_width].map(|e| e.value).to_vec();
+        p.extend(self.bend.map(|bend| bend.value));
+        match self.tuning {
+            Tuning::Linear => linear(&p, x),
+            Tuning::Joule => joule(&p, x, self.axis != Axis::Milliwatt),
+        }
+    }
+
     /// The heater of a ring whose half-width in nm is known, from its spectrum or its quality factor: on resonance at the centre of the fit,
     /// and as steep there.
     ///
@@ -109,6 +116,16 @@ impl ResonanceFit {
         heater.check()?;
         Ok(heater)
     }
+}
+
+fn linear(p: &[f64], x: f64) -> f64 {
+    line(p, (x - p[2]) / p[3])
+}
+
+/// Heat in proportion to the square of what was varied, or to itself.
+fn joule(p: &[f64], x: f64, squared: bool) -> f64 {
+    let (heat, slope) = if squared { (x * x - p[2] * p[2], 2.0 * p[2]) } else { (x - p[2], 1.0) };
+    line(p, heat * (1.0 + p[4] * heat) / (p[3] * slope))
 }
 
 fn line(p: &[f64], u: f64) -> f64 {
