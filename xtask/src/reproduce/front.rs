@@ -137,9 +137,12 @@ mod tests {
         let first = NoiseModel::on(spread, &["conv1"]).unwrap();
         let seed = Seed::new(7);
         let mut seen = std::collections::BTreeSet::new();
-        for batch_norm in
-            [BatchNormMode::Running, BatchNormMode::Batch(100), BatchNormMode::Recalibrated(150)]
-        {
+        for batch_norm in [
+            BatchNormMode::Running,
+            BatchNormMode::Batch(100),
+            BatchNormMode::Recalibrated(150),
+            BatchNormMode::Trimmed(150),
+        ] {
             let evaluator = Evaluator {
                 batch_norm,
                 normalisation: Normalisation::UNIT,
