@@ -61,13 +61,11 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         address_sanitizer()?;
     }
-    for (package, example) in [
-        ("pnn-devices", "custom_device"),
-        ("pnn-devices", "custom_ring"),
-        ("pnn-train", "custom_strategy"),
-    ] {
-        let example = ["run", "--package", package, "--example", example];
-        cargo("example", &example, &[])?;
+    // `cargo run --package` would build everything once more, with the features that one package asks for.
+    cargo("examples", &["build", "--workspace", "--examples"], &[])?;
+    for example in ["custom_device", "custom_ring", "custom_strategy"] {
+        let program = root().join("target/debug/examples").join(example);
+        step(&format!("example {example}"), &mut Command::new(program))?;
     }
     let reproduce = [
         "xtask",
@@ -108,13 +106,7 @@ fn guide() -> Result<()> {
     let text = read_text(&root().join("docs/guide/README.md"))?;
     let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
     let script: String = blocks.collect();
-    println!("ci: user guide\n{script}");
-    let bash = Command::new("bash").args(["-euc", &script]).current_dir(root()).status();
-    match bash {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(Error::Usage(format!("ci: the commands of the user guide: {status}"))),
-        Err(source) => Err(Error::Io { path: "bash".into(), source }),
-    }
+    step("user guide", Command::new("bash").args(["-euxc", &script]))
 }
 
 /// Removes what cargo keeps of packages that were verified before: it would take them for those of
@@ -178,16 +170,19 @@ fn clean_accuracy(results: &Path) -> Result<()> {
 }
 
 fn cargo(what: &str, args: &[&str], environment: &[(&str, &str)]) -> Result<()> {
-    println!("ci: {what}: cargo {}", args.join(" "));
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args).envs(environment.iter().copied());
+    step(&format!("{what}: cargo {}", args.join(" ")), &mut command)
+}
+
+/// A step of ci, in the root of the workspace.
+fn step(what: &str, command: &mut Command) -> Result<()> {
+    println!("ci: {what}");
     let started = Instant::now();
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(args)
-        .current_dir(root())
-        .envs(environment.iter().copied())
-        .status()
-        .map_err(|e| Error::Usage(format!("cannot start cargo: {e}")))?;
+    let status = command.current_dir(root()).status();
+    let status = status.map_err(|e| Error::Usage(format!("{what}: cannot be started: {e}")))?;
     if !status.success() {
-        return Err(Error::Usage(format!("{what} failed: cargo {}", args.join(" "))));
+        return Err(Error::Usage(format!("{what}: {status}")));
     }
     println!("ci: {what}: {:.0} s", started.elapsed().as_secs_f64());
     Ok(())
