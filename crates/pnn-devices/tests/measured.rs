@@ -249,3 +249,28 @@ fn banks_of_measured_rings_conform_and_stay_where_was_measured() {
         Heater::Joule { resistance_ohm: 0.0, nm_per_milliwatt: 1.0, resonance_milliamp: 1.0 };
     assert!(MeasuredLine::of_tuning_curve(&curve, broken, Branch::Above).is_err());
 }
+
+#[test]
+fn a_file_that_is_not_there_is_named_by_the_system() {
+    let error = read_curves("no/such/rings.csv".as_ref()).unwrap_err().to_string();
+    assert!(error.starts_with("no/such/rings.csv: No such file"), "{error}");
+}
+
+/// On resonance a fit is its offset less its depth, and half of that half a width beside it.
+#[test]
+fn a_fit_has_the_values_of_its_line() {
+    let curve = heated(0.0, 0);
+    for tuning in [Tuning::Linear, Tuning::Joule] {
+        let fit = ResonanceFit::of(&curve, tuning).unwrap();
+        let (low, depth) = (fit.offset.value - fit.depth.value, fit.depth.value);
+        assert!((fit.at(fit.centre.value) - low).abs() < 1e-12);
+        if tuning == Tuning::Linear {
+            let beside = fit.at(fit.centre.value + fit.half_width.value);
+            assert!((beside - (low + 0.5 * depth)).abs() < 1e-12, "{beside}");
+        } else {
+            let left = curve.points.iter().map(|(x, y)| (fit.at(*x) - y).powi(2)).sum::<f64>();
+            let rms = (left / curve.points.len() as f64).sqrt();
+            assert!((rms - fit.residual_rms).abs() < 1e-12, "{rms} {}", fit.residual_rms);
+        }
+    }
+}

@@ -80,7 +80,9 @@ pub fn read_curves(path: &Path) -> Result<Vec<Curve>> {
         let line = error.position().map_or(1, ::csv::Position::line);
         table(line, "all", "", &error.to_string())
     };
-    let mut reader = ReaderBuilder::new().trim(Trim::All).from_path(path).map_err(broken)?;
+    let file = std::fs::File::open(path)
+        .map_err(|source| pnn_core::Error::Io { path: path.to_owned(), source })?;
+    let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(file);
     let heads = reader.headers().map_err(broken)?.clone();
     let (Some(first), true) = (heads.get(0), heads.len() > 1) else {
         let reason = "is a line of heads with fewer than two columns";
