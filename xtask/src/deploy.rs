@@ -55,8 +55,8 @@ pub(crate) struct Args {
 /// Calibration images of a chip.
 const CALIBRATION: usize = 1000;
 /// Kelvin, either way, that tolerance is looked for in, in steps of [`STEP`].
-const FARTHEST: f64 = 4.0;
-const STEP: f64 = 0.5;
+const FARTHEST: f64 = 3.0;
+const STEP: f64 = 0.25;
 /// Multiples of the spread that tolerance is looked for in, and chips for each.
 const SPREADS: [f64; 7] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0];
 const CHIPS: u64 = 8;
@@ -130,8 +130,8 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         .provenance("data", format!("{}, first {} test images", data.name, args.images))
         .provenance("settings (SHA-256)", settings.checksum()?)
         .provenance("commit", commit());
-    let (accuracy, headline) = accuracy(&deployment, &chip)?;
-    report = report.summary(headline).section(accuracy.paragraph(spread));
+    let (accuracy, headline) = accuracy(&deployment, &chip, spread)?;
+    report = report.summary(headline).section(accuracy);
     let (tolerance, headline) = tolerance(&deployment, &chip, args.tolerance)?;
     report = report.summary(headline).section(tolerance);
     let (power, headline) = power(&deployment)?;
@@ -282,7 +282,7 @@ const WAYS: [(&str, bool, BatchNormMode); 5] = [
     ("heaters set anew, recalibrated, biases trimmed", true, BatchNormMode::Trimmed(CALIBRATION)),
 ];
 
-fn accuracy(deployment: &Deployment, chip: &Chip) -> Result<(Section, String)> {
+fn accuracy(deployment: &Deployment, chip: &Chip, about: String) -> Result<(Section, String)> {
     let celsius = &deployment.spec.celsius;
     let mut columns =
         vec![Column::text("on the chip"), Column::percent_interval("the model itself", 1)];
@@ -321,6 +321,7 @@ fn accuracy(deployment: &Deployment, chip: &Chip) -> Result<(Section, String)> {
         words.join(", ")
     );
     let section = Section::new("Accuracy")
+        .paragraph(about)
         .paragraph(format!(
             "Heaters that are set anew have the weights of the model on this chip, for which every ring was measured at {} C (Newton's method under crosstalk). Recalibration takes {CALIBRATION} unlabelled images on the chip at each temperature: batch-norm gathers its statistics anew, and the biases of the last layer move \
              until its mean outputs are those of the model.",
@@ -331,9 +332,10 @@ fn accuracy(deployment: &Deployment, chip: &Chip) -> Result<(Section, String)> {
     Ok((section, headline))
 }
 
-/// The farthest of some steps up to which, without a gap, accuracy stays above a limit.
+/// The farthest of some steps up to which, without a gap, accuracy stays above a limit; none if it is the first, which is no step.
 fn reach(steps: &[(f64, f64)], limit: f64) -> Option<f64> {
-    steps.iter().take_while(|(_, percent)| *percent >= limit).last().map(|(step, _)| *step)
+    let stays = steps.iter().take_while(|(_, percent)| *percent >= limit);
+    stays.map(|(step, _)| *step).last().filter(|step| *step != 0.0)
 }
 
 fn tolerance(deployment: &Deployment, chip: &Chip, allowed: f64) -> Result<(Section, String)> {
@@ -384,12 +386,14 @@ fn tolerance(deployment: &Deployment, chip: &Chip, allowed: f64) -> Result<(Sect
         let limit =
             deployment.evaluate(BatchNormMode::Running, &Chip::ideal())?.percent() - allowed;
         let spread = reach(&spreads, limit);
-        let text = |value: Option<f64>| value.map_or("none".into(), |value| format!("{value}"));
+        let text = |value: Option<f64>, least: f64| {
+            value.map_or_else(|| format!("below {least}"), |value| format!("{value}"))
+        };
         words.push(format!(
             "{name} {} K colder, {} K warmer, {} times the spread",
-            text(colder),
-            text(warmer),
-            text(spread)
+            text(colder, STEP),
+            text(warmer, STEP),
+            text(spread, SPREADS[1])
         ));
         table.push(vec![Cell::from(name), shown(colder), shown(warmer), shown(spread)])?;
         series.push(LineSeries::new(name, points));
@@ -401,7 +405,7 @@ fn tolerance(deployment: &Deployment, chip: &Chip, allowed: f64) -> Result<(Sect
     let section = Section::new("Tolerance")
         .paragraph(format!(
             "Drift: on this chip, from its accuracy without drift, in steps of {STEP} K to {FARTHEST} K. Spread: the mean of {CHIPS} chips against the model itself, \
-             at multiples {SPREADS:?} of the spread. A dash: not even the first step."
+             at multiples {SPREADS:?} of the spread. A dash: not even the first step beyond none."
         ))
         .figure(svg, "Accuracy over drift.")
         .table(table);
@@ -462,7 +466,7 @@ mod tests {
         let steps = [(0.0, 97.0), (0.5, 93.0), (1.0, 91.9), (1.5, 96.0)];
         assert_eq!(reach(&steps, 92.0), Some(0.5));
         assert_eq!(reach(&steps, 90.0), Some(1.5));
-        assert_eq!(reach(&steps, 98.0), None);
+        assert_eq!((reach(&steps, 98.0), reach(&steps[..2], 95.0)), (None, None));
     }
 
     #[test]

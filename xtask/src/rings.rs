@@ -99,8 +99,9 @@ fn table(fits: &[ResonanceFit], simple: &[ResonanceFit]) -> Result<Table> {
     Ok(table)
 }
 
-/// Points of the lines that are drawn.
+/// Points of the lines that are drawn, and measured points that are shown.
 const FINE: usize = 200;
+const SHOWN: usize = 40;
 
 fn picture(curves: &[Curve], fits: &[ResonanceFit]) -> Result<Svg> {
     let mut series = Vec::new();
@@ -110,11 +111,12 @@ fn picture(curves: &[Curve], fits: &[ResonanceFit]) -> Result<Svg> {
             _ => return Err(Error::Usage(format!("curve {:?} has no points", curve.label))),
         };
         let at = |k: usize| first + (last - first) * k as f64 / FINE as f64;
+        // All would hide each other, and the line.
+        let points = curve.points.iter().copied().step_by(curve.points.len().div_ceil(SHOWN));
+        series.push(LineSeries::new(&curve.label, points).scattered());
         let line = (0..=FINE).map(|k| (at(k), fit.at(at(k))));
-        series.push(LineSeries::new(format!("{}, fit", curve.label), line));
-        let points = curve.points.iter().copied();
-        let measured = LineSeries::new(&curve.label, points).scattered();
-        series.push(measured);
+        let line = LineSeries::new(format!("{}, fit", curve.label), line);
+        series.push(line.reference_of(&curve.label));
     }
     let what = match curves.first().map(|curve| curve.axis) {
         Some(Axis::Volt) => "heater voltage",
