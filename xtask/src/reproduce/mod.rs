@@ -6,6 +6,7 @@ pub(crate) mod chip;
 pub(crate) mod config;
 pub(crate) mod data;
 mod front;
+mod kept;
 pub(crate) mod measured;
 mod precise;
 pub(crate) mod provenance;
@@ -28,6 +29,7 @@ use analysis::{Context, Outcome};
 use chip::FixedChip;
 use config::{Analysis, Catalogue, PROFILES, Profile};
 use data::Data;
+use kept::Kept;
 use measured::MeasuredRings;
 use share::{Chosen, Shard};
 use training::Training;
@@ -57,6 +59,10 @@ pub(crate) struct Args {
     /// `--reference`, `measured/mrr-tuning-curves.csv`]
     #[arg(long, value_name = "CSV")]
     curves: Option<PathBuf>,
+    /// Folder of networks that were kept (`docs/results/weights`): those of the very recipe, seed and data are taken instead of
+    /// trained
+    #[arg(long, value_name = "DIR")]
+    weights: Option<PathBuf>,
     /// Continues what was cut off and keeps what is finished
     #[arg(long)]
     resume: bool,
@@ -148,6 +154,9 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         rings.teach(&mut profile.methods)?;
     }
     for (id, experiment, plan) in &experiments {
+        if args.weights.is_some() {
+            kept::check(id, &experiment.analysis)?;
+        }
         if let Analysis::Misalignment(spec) = &experiment.analysis {
             for key in &plan.methods {
                 let model = profile.methods[key].recipe.model(&Seed::new(0), DType::F32)?;
@@ -174,12 +183,13 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     }
     let methods: BTreeSet<String> = share.iter().map(|(key, _)| key.clone()).collect();
     let methods: Vec<String> = methods.into_iter().collect();
-    let tuned = tuning::tune(&mut profile, &methods, &data, &args.out, args.resume)?;
+    let kept = args.weights.as_deref().map(Kept::read).transpose()?.unwrap_or_default();
+    let tuned = tuning::tune(&mut profile, &methods, &data, &args.out, args.resume, &kept)?;
     let mut jobs = Vec::new();
     for (key, seed) in &share {
         jobs.extend(share::jobs(&experiments, key, &profile.methods[key], *seed)?);
     }
-    let trainings = training::run_all(&jobs, &data, &args.out, args.resume, "training");
+    let trainings = training::run_all(&jobs, &data, &args.out, args.resume, &kept, "training");
     if let Some(Shard { index, of }) = args.shard {
         println!("shard {index}/{of}: {} trainings in {}", jobs.len(), args.out.display());
         return Ok(trainings.values().all(|t| !matches!(t, Training::Failed(_))));

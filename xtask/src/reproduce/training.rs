@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use super::config::Method;
 use super::data::Data;
 use super::front::Deployed;
+use super::kept::Kept;
 use super::provenance::commit;
 use super::record::Record;
 use crate::error::{Error, Result};
@@ -102,9 +103,13 @@ impl Job {
         data: &Data,
         out: &Path,
         resume: bool,
+        kept: &Kept,
         progress: &mut Progress,
         done: u64,
     ) -> Result<Trained> {
+        if let Some(trained) = self.kept(kept, data)? {
+            return Ok(trained);
+        }
         let folder = self.folder(out, data)?;
         let checkpoint = folder.join("checkpoint.safetensors");
         if checkpoint.exists() && !resume {
@@ -158,6 +163,20 @@ impl Job {
         let fc_activation = recipe.fc_activation;
         let commits = record.commits;
         Ok(Trained { model, normalisation, fc_activation, history, chip, commits })
+    }
+
+    /// The network that was kept, if it was.
+    fn kept(&self, kept: &Kept, data: &Data) -> Result<Option<Trained>> {
+        let recipe = &self.method.recipe;
+        let model = recipe.model(&Seed::new(self.seed).child("model"), DType::F32)?;
+        let Some(by) = kept.load(&self.key, &self.method, self.seed, data, model.as_ref())? else {
+            return Ok(None);
+        };
+        let seed = Seed::new(self.seed).child("training");
+        let chip = recipe.chip_in_loop(model.as_ref(), &self.method.fixed.chip, &seed)?;
+        let (normalisation, fc_activation) = (recipe.normalisation(), recipe.fc_activation);
+        let (history, commits) = (Vec::new(), vec![by]);
+        Ok(Some(Trained { model, normalisation, fc_activation, history, chip, commits }))
     }
 
     /// Accuracy in percent without drift on the chip that the network is meant for; and of meshes,
@@ -289,6 +308,7 @@ pub(crate) fn run_all(
     data: &Data,
     out: &Path,
     resume: bool,
+    kept: &Kept,
     name: &str,
 ) -> Trainings {
     let total: u64 = jobs.iter().map(|job| job.cost(data)).sum();
@@ -296,7 +316,7 @@ pub(crate) fn run_all(
     let mut done = 0;
     let mut trainings = Trainings::new();
     for job in jobs {
-        let result = job.run(data, out, resume, &mut progress, done);
+        let result = job.run(data, out, resume, kept, &mut progress, done);
         let training = match result {
             Ok(trained) => Training::Done(Box::new(trained)),
             Err(error) => {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::config::{Method, Profile, TunedOn};
 use super::data::Data;
 use super::front::Deployed;
+use super::kept::Kept;
 use super::training::{Job, Trained, Training, fingerprint, remove, run_all};
 use crate::error::{Error, Result, read_text};
 
@@ -56,6 +57,7 @@ pub(super) fn tune(
     data: &Data,
     out: &Path,
     resume: bool,
+    kept: &Kept,
 ) -> Result<Option<Section>> {
     let wanted: Vec<&String> =
         wanted.iter().filter(|key| !profile.methods[*key].tune.is_empty()).collect();
@@ -75,15 +77,25 @@ pub(super) fn tune(
     )?;
     for key in wanted {
         let method = profile.methods[key].clone();
-        let found = found(key, &method, &tuning, out, resume)?;
-        let best = found.best();
-        for (number, (settings, score)) in method.tune.iter().zip(&found.scores).enumerate() {
-            let setting: Vec<_> =
-                settings.iter().map(|(path, value)| format!("{path} = {value}")).collect();
+        let seeds = profile.seeds_of(key).to_vec();
+        if let Some((settings, chosen)) = kept_setting(key, &method, &seeds, data, kept)? {
             table.push(vec![
                 Cell::Text(method.label.clone()),
                 Cell::Text(method.tuned_on.words()),
-                Cell::Text(setting.join(", ")),
+                Cell::Text(words(settings)),
+                Cell::Text("kept".into()),
+                Cell::Text("yes".into()),
+            ])?;
+            profile.methods.insert(key.clone(), chosen);
+            continue;
+        }
+        let found = found(key, &method, &tuning, out, resume)?;
+        let best = found.best();
+        for (number, (settings, score)) in method.tune.iter().zip(&found.scores).enumerate() {
+            table.push(vec![
+                Cell::Text(method.label.clone()),
+                Cell::Text(method.tuned_on.words()),
+                Cell::Text(words(settings)),
                 score.map_or_else(|| Cell::Text("diverged".into()), |s| Cell::Number(s / 100.0)),
                 Cell::Text(if number == best { "yes" } else { "" }.into()),
             ])?;
@@ -96,6 +108,29 @@ pub(super) fn tune(
             .paragraph(format!("Data: {}. The test set took no part.", tuning.name))
             .table(table),
     ))
+}
+
+/// A setting in words.
+fn words(settings: &BTreeMap<String, f64>) -> String {
+    let words = settings.iter().map(|(path, value)| format!("{path} = {value}"));
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// The listed setting by which a method's kept networks were trained, if there are any.
+fn kept_setting<'a>(
+    key: &str,
+    method: &'a Method,
+    seeds: &[u64],
+    data: &Data,
+    kept: &Kept,
+) -> Result<Option<(&'a BTreeMap<String, f64>, Method)>> {
+    for settings in &method.tune {
+        let chosen = method.with_settings(settings).map_err(Error::Usage)?;
+        if kept.has(key, &chosen, seeds, data) {
+            return Ok(Some((settings, chosen)));
+        }
+    }
+    Ok(None)
 }
 
 /// Where what tuning a method found is kept.
@@ -120,7 +155,7 @@ fn found(key: &str, method: &Method, tuning: &Data, out: &Path, resume: bool) ->
     }
     remove(&path)?;
     let jobs = jobs(key, method)?;
-    let trainings = run_all(&jobs, tuning, out, resume, &format!("tuning {key}"));
+    let trainings = run_all(&jobs, tuning, out, resume, &Kept::default(), &format!("tuning {key}"));
     let mut scores = Vec::new();
     for job in &jobs {
         scores.push(match &trainings[&(job.key.clone(), 0)] {
