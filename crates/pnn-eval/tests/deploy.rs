@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use pnn_core::model::{Counters, InSilico, Mode, Model, Pass, Physical, model_state};
-use pnn_core::{Chip, DType, ParamSet, Seed, Tensor};
+use pnn_core::{Chip, DType, ParamSet, Seed, Tensor, Var};
 use pnn_data::{Dataset, ImageShape, Normalisation};
 use pnn_devices::mrr::MrrLinear;
 use pnn_eval::accuracy::deploy;
@@ -29,6 +29,9 @@ impl Model for Net {
     }
     fn parameters(&self) -> &ParamSet {
         &self.1
+    }
+    fn buffers(&self) -> Vec<(String, Var)> {
+        Vec::new()
     }
     fn physical_layers(&self) -> Vec<&Physical> {
         vec![&self.0]
