@@ -21,7 +21,7 @@ target = here / folder
 def clean(text):
     """The command without what is of one machine."""
     text = re.sub(r" --(data|reference) \S+", lambda m: f" --{m[1]} {'DATA' if m[1] == 'data' else 'REFERENCE'}", text)
-    return re.sub(r" --resume| --out \S+", "", text)
+    return re.sub(r" --resume| --(out|experiments) \S+", "", text)
 
 
 for experiment in experiments:
