@@ -319,7 +319,7 @@ pub fn deploy(
 }
 
 /// The mean of outputs over all images of some batches.
-pub(crate) fn mean_outputs(batches: impl Iterator<Item = Result<Tensor>>) -> Result<Vec<f64>> {
+fn mean_outputs(batches: impl Iterator<Item = Result<Tensor>>) -> Result<Vec<f64>> {
     let (mut sum, mut count) = (Vec::new(), 0.0);
     for outputs in batches {
         for row in outputs?.to_dtype(DType::F64)?.to_vec2::<f64>()? {
@@ -332,7 +332,7 @@ pub(crate) fn mean_outputs(batches: impl Iterator<Item = Result<Tensor>>) -> Res
 }
 
 /// Moves the biases of the last layer by what mean outputs lack.
-pub(crate) fn trim(model: &dyn Model, wanted: &[f64], got: &[f64]) -> Result<()> {
+fn trim(model: &dyn Model, wanted: &[f64], got: &[f64]) -> Result<()> {
     let bias = last_biases(model)?;
     let value = bias.value();
     let lack: Vec<f64> = wanted.iter().zip(got).map(|(wanted, got)| wanted - got).collect();

@@ -7,7 +7,7 @@ use pnn_core::model::{InSilico, Mode, Model, Truth, check_layers};
 use pnn_core::{Chip, Controls, PhysicalLayer, Tensor};
 use pnn_data::{Batches, Dataset};
 
-use crate::accuracy::{calibration_batches, forward, keeping_state, mean_outputs, run, trim};
+use crate::accuracy::{calibration_batches, forward, keeping_state, run};
 use crate::{BatchNormMode, Error, Evaluation, Evaluator, Result};
 
 /// What a layer reads for every image of a data set (and for the calibration images, if batch-norm
@@ -17,8 +17,6 @@ pub struct Features {
     classes: usize,
     batches: Vec<(Tensor, Vec<u8>)>,
     calibration: Vec<Tensor>,
-    /// Whether the last biases are trimmed.
-    trims: bool,
 }
 
 impl Evaluator<'_> {
@@ -26,7 +24,7 @@ impl Evaluator<'_> {
     /// are afterwards what they were.
     ///
     /// # Errors
-    /// If the model has no such layer or lacks one of the chip's, or as [`Evaluator::evaluate`].
+    /// If the model has no such layer or lacks one of the chip's, biases are to be trimmed, or as [`Evaluator::evaluate`].
     pub fn features(
         &self,
         model: &dyn Model,
@@ -34,6 +32,12 @@ impl Evaluator<'_> {
         layer: &str,
         data: &Dataset,
     ) -> Result<Features> {
+        if let BatchNormMode::Trimmed(_) = self.batch_norm {
+            return Err(Error::Core(pnn_core::Error::Unsupported {
+                device: "what is run once for many chips".into(),
+                capability: "biases that are trimmed on each of them".into(),
+            }));
+        }
         check_layers(model, chip.iter().map(|(layer, _)| layer))?;
         keeping_state(model, || {
             let read = |data: &Dataset, indices: &[usize], mode| {
@@ -64,8 +68,7 @@ impl Evaluator<'_> {
                 batches =
                     batches.chunks(TOGETHER.div_ceil(batch)).map(joined).collect::<Result<_>>()?;
             }
-            let trims = matches!(self.batch_norm, BatchNormMode::Trimmed(_));
-            Ok(Features { mode, classes: data.classes(), batches, calibration, trims })
+            Ok(Features { mode, classes: data.classes(), batches, calibration })
         })
     }
 }
@@ -78,16 +81,8 @@ impl Features {
     /// If a pass fails.
     pub fn evaluate(&self, rest: &dyn Model, chip: &Chip) -> Result<Evaluation> {
         keeping_state(rest, || {
-            let mean = |chip: &Chip| {
-                let pass = |x: &Tensor| forward(rest, &mut InSilico(chip), x, Mode::Eval);
-                mean_outputs(self.calibration.iter().map(pass))
-            };
-            let wanted = if self.trims { Some(mean(&Chip::ideal())?) } else { None };
             for (seen, x) in self.calibration.iter().enumerate() {
                 forward(rest, &mut InSilico(chip), x, Mode::Calibrate { seen })?;
-            }
-            if let Some(wanted) = wanted {
-                trim(rest, &wanted, &mean(chip)?)?;
             }
             let mut evaluation = Evaluation::empty(self.classes);
             for (x, labels) in &self.batches {

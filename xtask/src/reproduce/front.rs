@@ -6,7 +6,7 @@ use pnn_core::model::{Model, Pass, Physical, load_model_state, model_state};
 use pnn_core::ops::Tail;
 use pnn_core::{Chip, ParamSet, Tensor, Var};
 use pnn_data::Dataset;
-use pnn_eval::{Evaluation, Evaluator, Features};
+use pnn_eval::{BatchNormMode, Evaluation, Evaluator, Features};
 use pnn_train::{FcActivation, MziLeNet5};
 
 use crate::error::Result;
@@ -31,7 +31,11 @@ impl<'a> Deployed<'a> {
             let first = rest.layers[0].name();
             Ok((evaluator.features(model, &Chip::ideal(), first, images)?, rest))
         };
-        let rest = Rest::of(model, fc_activation)?.map(of).transpose()?;
+        // Biases are trimmed by what the whole network gives.
+        let rest = match evaluator.batch_norm {
+            BatchNormMode::Trimmed(_) => None,
+            _ => Rest::of(model, fc_activation)?.map(of).transpose()?,
+        };
         Ok(Self { model, evaluator, images, rest })
     }
 
@@ -114,7 +118,6 @@ impl Model for Rest {
 mod tests {
     use pnn_core::{DType, Seed};
     use pnn_data::Normalisation;
-    use pnn_eval::BatchNormMode;
     use pnn_noise::{NoiseModel, Source};
     use pnn_train::{LeNet5, MrrFactory, Trained};
 
