@@ -15,6 +15,7 @@ use pnn_train::{Recipe, Trained};
 
 use crate::error::{Error, Result};
 use crate::heaters::{Banks, Heaters, SYMBOLS};
+use crate::networks::Kept;
 use crate::progress::Progress;
 use crate::reproduce::config::{Ambient, Analysis, Catalogue, DataChoice, default_folder};
 use crate::reproduce::data::Data;
@@ -141,23 +142,15 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     Ok(true)
 }
 
-/// A network as `reproduce` keeps it, with the recipe that made it.
+/// A kept network of heated rings, with the recipe that made it.
 fn network(path: &Path) -> Result<(Box<dyn Model>, Recipe)> {
-    let file = |reason: String| Error::File { path: path.to_owned(), reason };
-    let (tensors, metadata) = store::load(path)?;
-    let recipe = metadata.get("recipe").ok_or_else(|| {
-        file(
-            "has no recipe in its metadata: weights.safetensors of a run of reproduce has one"
-                .into(),
-        )
-    })?;
-    let recipe: Recipe = serde_json::from_str(recipe).map_err(|e| file(e.to_string()))?;
+    let Kept { recipe, tensors, .. } = Kept::read(path)?;
     if recipe.train != Trained::Heaters {
         let trains = serde_json::to_string(&recipe.train).unwrap_or_default();
         let reason = format!(
             "is a network with train = {trains}; one of heated rings is wanted (train = \"heaters\": reproduce --only deployed-ring)"
         );
-        return Err(file(reason));
+        return Err(Error::File { path: path.to_owned(), reason });
     }
     let model = recipe.model(&Seed::new(0), DType::F32)?;
     load_model_state(model.as_ref(), &tensors)?;

@@ -11,6 +11,7 @@ mod progress;
 mod replay;
 mod reproduce;
 mod rings;
+mod sharpness;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,8 @@ enum Command {
     Rings(rings::Args),
     /// Brings a trained network of heated rings to a chip: settings for the lab, and what to expect of them
     Deploy(deploy::Args),
+    /// Measures how sharp the minima of trained networks are, and draws the loss around them
+    Sharpness(sharpness::Args),
     /// Evaluates published weights case by case against what they must give
     Replay(replay::Args),
     /// Times training and evaluation side by side with PyTorch
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Reproduce(args) => reproduce::run(&args),
         Command::Rings(args) => rings::run(&args),
         Command::Deploy(args) => deploy::run(&args),
+        Command::Sharpness(args) => sharpness::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Data(command) => data::run(&command),

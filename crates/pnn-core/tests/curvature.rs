@@ -197,6 +197,21 @@ proptest! {
         prop_assert!(smallest[0] < 0.0 && largest[0] > 0.0);
     }
 
+    /// One large eigenvalue, many small ones of both signs: the spectrum of a network's Hessian.
+    #[test]
+    fn a_small_negative_eigenvalue_is_found_beside_a_large_one(
+        seed in 0u64..1000,
+        smallest in -0.9f64..-0.3,
+    ) {
+        let mut values: Vec<f64> = (0..60).map(|n| 0.2 * (f64::from(n) / 60.0).powi(2)).collect();
+        values.extend([1000.0, smallest]);
+        let matrix = DMatrix::from_diagonal(&nalgebra::DVector::from_vec(values));
+        let found = Lanczos::extremes(1, 1).run(&mut Dense(matrix), &Seed::new(seed)).unwrap();
+        prop_assert!((found.smallest[0].value - smallest).abs() < 1e-3, "{:?}", found.smallest[0].value);
+        prop_assert!(found.smallest[0].residual <= 1e-3 * smallest.abs());
+        prop_assert!((found.largest[0].value - 1000.0).abs() < 1e-3);
+    }
+
     #[test]
     fn densities_add_up_to_one_and_have_the_mean_of_the_matrix(seed in 0u64..1000, dim in 2usize..20) {
         let matrix = symmetric(seed, dim);

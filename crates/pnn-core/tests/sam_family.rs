@@ -1,11 +1,11 @@
-//! The sharpness-aware family beyond SAM and ASAM: the numbers of its authors, its cost, its memory.
+//! The sharpness-aware family beyond SAM: the numbers of its authors, its cost, its memory.
 #![allow(clippy::unwrap_used)] // a test panics where it fails
 
 mod common;
 
 use common::{Golden, assert_close, assert_same_bits, params, tensor, values};
 use pnn_core::optim::{
-    Adam, Descent, Esam, EsamSettings, Evaluation, FriendlySam, FriendlySamSettings, Gsam,
+    Adam, Asam, Descent, Esam, EsamSettings, Evaluation, FriendlySam, FriendlySamSettings, Gsam,
     GsamSettings, LookSam, LookSamSettings, Msam, MsamSettings, Objective, Optimizer, Point, Rule,
     Samples, Sgd, SharpnessAware,
 };
@@ -91,6 +91,11 @@ fn around<R: Rule + 'static>(kind: &str, rule: R) -> Box<dyn Optimizer> {
     let friendly = FriendlySamSettings { rho: 0.3, sigma: 0.75, lambda: 0.85, adaptive: false };
     let esam = EsamSettings { rho: 0.25, beta: 0.6, gamma: 0.5, adaptive: false };
     match kind {
+        "asam" => {
+            let asam =
+                Asam::new(0.5).unwrap().eta(0.01).unwrap().plain(|name| name.starts_with('b'));
+            Box::new(SharpnessAware::new(rule, asam))
+        }
         "gsam" => Box::new(SharpnessAware::new(rule, gsam(gsam_settings))),
         "gsam-adaptive" => {
             let settings =
@@ -118,7 +123,8 @@ fn around<R: Rule + 'static>(kind: &str, rule: R) -> Box<dyn Optimizer> {
     }
 }
 
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 10] = [
+    "asam",
     "gsam",
     "gsam-adaptive",
     "looksam",

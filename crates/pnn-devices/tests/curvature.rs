@@ -60,9 +60,9 @@ fn an_interferometer_curves_as_its_cosine() {
             let curved = sign * theta.cos() / 2.0;
             assert!((found.largest[0].value - curved.max(0.0)).abs() < 1e-7);
             assert!((found.smallest[0].value - curved.min(0.0)).abs() < 1e-7);
-            sum += curved;
+            sum += found.largest[0].value + found.smallest[0].value;
         }
-        // Energy is conserved, whatever theta.
-        assert_eq!(sum, 0.0);
+        // Energy is conserved, whatever theta: what one port's curvature has more the other's has less.
+        assert!(sum.abs() < 1e-9, "{sum}");
     }
 }

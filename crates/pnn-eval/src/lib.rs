@@ -11,6 +11,7 @@ mod loss_surface;
 #[cfg(feature = "plots")]
 pub mod plot;
 pub mod report;
+mod sharpness;
 pub mod svg;
 pub mod sweep;
 pub mod table;
@@ -22,6 +23,7 @@ pub use features::Features;
 pub use interval::{Interval, Method};
 pub use loss_surface::{DeviationAxis, LossSurface, Reduction, Spread};
 pub use report::{Report, Section, Verdict};
+pub use sharpness::{Sharpness, SharpnessSettings};
 pub use svg::Svg;
 pub use sweep::{SweepPoint, on_port, sweep};
 pub use table::{Cell, Column, Table};

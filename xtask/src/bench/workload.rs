@@ -118,7 +118,7 @@ pub(super) struct Target {
 
 const ADAM: RuleRecipe = RuleRecipe::Adam { rate: 0.01 };
 const SGD: RuleRecipe = RuleRecipe::Sgd { rate: 0.01, momentum: 0.5 };
-const ASAM: SharpnessRecipe = SharpnessRecipe::Asam { rho: 0.5, eta: 0.0 };
+const ASAM: SharpnessRecipe = SharpnessRecipe::Asam { rho: 0.5, eta: 0.0, plain_biases: false };
 
 impl Workload {
     /// Training steps of LeNet-5 made of microrings: detunings, BP with Adam.

@@ -8,7 +8,7 @@ pub(crate) mod data;
 mod front;
 mod kept;
 pub(crate) mod measured;
-mod precise;
+pub(crate) mod precise;
 pub(crate) mod provenance;
 mod published;
 mod record;

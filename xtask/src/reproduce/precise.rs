@@ -1,8 +1,10 @@
 //! Trained networks in double precision: what curvature and landscapes are measured on.
 
+use std::collections::BTreeMap;
+
 use pnn_core::curvature::Surface;
 use pnn_core::model::{load_model_state, model_state};
-use pnn_core::{Chip, DType, Model, Seed};
+use pnn_core::{Chip, DType, Model, Seed, Tensor};
 use pnn_data::Dataset;
 use pnn_eval::{DeviationAxis, Evaluator, LossSurface, Reduction};
 use pnn_train::{RawRecipe, Recipe, Trained as Device};
@@ -14,15 +16,19 @@ use crate::networks::{self, PASS, as_detunings};
 
 /// A trained network in f64. Rings are set by their detunings, whatever they were trained in: curvature is per unit
 /// of what it is taken in, and detunings in nm are what all methods have.
-pub(super) struct Precise {
-    pub(super) model: Box<dyn Model>,
+pub(crate) struct Precise {
+    model: Box<dyn Model>,
     recipe: Recipe,
 }
 
 impl Precise {
     pub(super) fn of(method: &Method, trained: &Trained) -> Result<Self> {
-        let mut raw = RawRecipe::from(method.recipe.clone());
-        let mut state = model_state(trained.model.as_ref());
+        Self::from_state(&method.recipe, model_state(trained.model.as_ref()))
+    }
+
+    /// From the recipe and the tensors of a network that was kept.
+    pub(crate) fn from_state(recipe: &Recipe, mut state: BTreeMap<String, Tensor>) -> Result<Self> {
+        let mut raw = RawRecipe::from(recipe.clone());
         if raw.train == Device::Weights {
             raw.train = Device::Detunings;
             as_detunings(&mut state)?;
@@ -40,7 +46,7 @@ impl Precise {
     }
 
     /// The loss as a function of all that is trained.
-    pub(super) fn surface<'b>(
+    pub(crate) fn surface<'b>(
         &'b self,
         evaluator: Evaluator<'_>,
         chip: &'b Chip,

@@ -4,7 +4,7 @@ use rand_distr::{Distribution, StandardUniform};
 use serde::{Deserialize, Serialize};
 
 use crate::optim::rule::check;
-use crate::optim::sam::{along, check_rho, eta_if, norm};
+use crate::optim::sam::{Metric, along, check_rho, norm};
 use crate::optim::{Evaluation, Objective, Optimizer, Point, Rule, displaced};
 use crate::params::{Gradients, ParamSet};
 use crate::{Error, Result, Seed};
@@ -109,9 +109,9 @@ impl<R: Rule> Optimizer for Esam<R> {
             self.rule.update(params, &base.gradients)?;
             return Ok(base);
         }
-        let eta = eta_if(adaptive);
-        let scale = rho / (norm(params, &masked, eta)? + ESAM_EPS) / beta;
-        let displacement = along(params, &masked, eta, scale)?;
+        let metric = Metric::adaptive_if(adaptive);
+        let scale = rho / (norm(params, &masked, metric)? + ESAM_EPS) / beta;
+        let displacement = along(params, &masked, metric, scale)?;
         let sharp = displaced(params, &displacement, || {
             if gamma >= ALL {
                 return samples.evaluate(Point::Ascent);

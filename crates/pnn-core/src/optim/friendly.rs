@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::optim::rule::{check, load, save};
-use crate::optim::sam::{check_rho, climb, eta_if};
+use crate::optim::sam::{Metric, check_rho, climb};
 use crate::optim::{Ascent, RuleState, combine};
 use crate::params::{Gradients, ParamSet};
 use crate::{Result, Tensor};
@@ -68,7 +68,7 @@ impl Ascent for FriendlySam {
         gradients: &Gradients,
     ) -> Result<Vec<Option<Tensor>>> {
         let noise = Gradients(combine(&gradients.0, -self.settings.sigma, &self.average)?);
-        climb(params, &noise, eta_if(self.settings.adaptive), self.settings.rho)
+        climb(params, &noise, Metric::adaptive_if(self.settings.adaptive), self.settings.rho)
     }
 
     fn ascends(&self) -> bool {

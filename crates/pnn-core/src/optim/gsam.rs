@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::optim::rule::check;
-use crate::optim::sam::{EPS, check_rho, climb, eta_if};
+use crate::optim::sam::{EPS, Metric, check_rho, climb};
 use crate::optim::{Ascent, combine};
 use crate::params::{Gradients, ParamSet};
 use crate::{Result, Tensor};
@@ -74,7 +74,7 @@ impl Ascent for Gsam {
         params: &ParamSet,
         gradients: &Gradients,
     ) -> Result<Vec<Option<Tensor>>> {
-        climb(params, gradients, eta_if(self.settings.adaptive), self.rho)
+        climb(params, gradients, Metric::adaptive_if(self.settings.adaptive), self.rho)
     }
 
     fn ascends(&self) -> bool {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::optim::rule::{check, load, save};
-use crate::optim::sam::{EPS, check_rho, climb};
+use crate::optim::sam::{EPS, Metric, check_rho, climb};
 use crate::optim::{Ascent, RuleState, combine};
 use crate::params::{Gradients, ParamSet, global_norm};
 use crate::{DType, Error, Result, Tensor};
@@ -71,7 +71,12 @@ impl Ascent for LookSam {
         params: &ParamSet,
         gradients: &Gradients,
     ) -> Result<Vec<Option<Tensor>>> {
-        climb(params, gradients, None, if self.ascends() { self.settings.rho } else { 0.0 })
+        climb(
+            params,
+            gradients,
+            Metric::Plain,
+            if self.ascends() { self.settings.rho } else { 0.0 },
+        )
     }
 
     fn ascends(&self) -> bool {

@@ -66,18 +66,43 @@ pub(super) fn check_rho(rho: f64) -> Result<f64> {
     }
 }
 
-/// The norm of all gradients together; with `eta`, of `(|x| + eta) g`.
-pub(super) fn norm(params: &ParamSet, gradients: &Gradients, eta: Option<f64>) -> Result<f64> {
-    let Some(eta) = eta else { return gradients.global_norm() };
+/// What the length of an ascent is measured in.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Metric {
+    /// The units of the parameters: SAM.
+    Plain,
+    /// `T = |x| + eta`, but for parameters whose name `plain` accepts: ASAM.
+    Adaptive { eta: f64, plain: fn(&str) -> bool },
+}
+
+impl Metric {
+    /// Adaptive or not, for methods whose authors know no `eta` other than 0.
+    pub(super) fn adaptive_if(adaptive: bool) -> Self {
+        if adaptive { Self::Adaptive { eta: 0.0, plain: |_| false } } else { Self::Plain }
+    }
+
+    /// The `eta` of a parameter, none where it is measured in its own unit.
+    fn eta(self, name: &str) -> Option<f64> {
+        match self {
+            Self::Plain => None,
+            Self::Adaptive { eta, plain } => (!plain(name)).then_some(eta),
+        }
+    }
+}
+
+/// The norm of all gradients together, of `T g` where the metric is adaptive.
+pub(super) fn norm(params: &ParamSet, gradients: &Gradients, metric: Metric) -> Result<f64> {
+    if matches!(metric, Metric::Plain) {
+        return gradients.global_norm();
+    }
     let mut squares = 0.0;
     for (parameter, g) in params.iter().zip(&gradients.0) {
         let Some(g) = g else { continue };
-        let value = parameter.var.value();
+        let (value, eta) = (parameter.var.value(), metric.eta(&parameter.name));
         squares += dispatch!(g.dtype(), T => {
-            let eta = T::of(eta);
             let pairs = value.elements::<T>()?.iter().zip(g.elements::<T>()?);
             Ok::<f64, Error>(pairs.map(|(x, g)| {
-                let weighed = ((x.abs() + eta) * *g).f64();
+                let weighed = eta.map_or(*g, |eta| (x.abs() + T::of(eta)) * *g).f64();
                 weighed * weighed
             }).sum())
         })?;
@@ -85,16 +110,16 @@ pub(super) fn norm(params: &ParamSet, gradients: &Gradients, eta: Option<f64>) -
     Ok(squares.sqrt())
 }
 
-/// `scale g`; with `eta`, `scale (|x| + eta)^2 g`.
+/// `scale T^2 g`.
 pub(super) fn along(
     params: &ParamSet,
     gradients: &Gradients,
-    eta: Option<f64>,
+    metric: Metric,
     scale: f64,
 ) -> Result<Vec<Option<Tensor>>> {
     let displacement = params.iter().zip(&gradients.0).map(|(parameter, g)| {
         let Some(g) = g else { return Ok(None) };
-        let Some(eta) = eta else { return (g * scale).map(Some) };
+        let Some(eta) = metric.eta(&parameter.name) else { return (g * scale).map(Some) };
         let value = parameter.var.value();
         dispatch!(g.dtype(), T => {
             let (x, g_values) = (value.elements::<T>()?, g.elements::<T>()?);
@@ -106,23 +131,18 @@ pub(super) fn along(
     displacement.collect()
 }
 
-/// The ascent of length `rho` along the gradients: SAM's, or with `eta` ASAM's.
+/// The ascent of length `rho` along the gradients.
 pub(super) fn climb(
     params: &ParamSet,
     gradients: &Gradients,
-    eta: Option<f64>,
+    metric: Metric,
     rho: f64,
 ) -> Result<Vec<Option<Tensor>>> {
     if rho == 0.0 {
         return Ok(vec![None; params.len()]);
     }
-    let scale = rho / (norm(params, gradients, eta)? + EPS);
-    along(params, gradients, eta, scale)
-}
-
-/// The `eta` of an ascent that is adaptive or not, for methods whose authors know no other than 0.
-pub(super) fn eta_if(adaptive: bool) -> Option<f64> {
-    adaptive.then_some(0.0)
+    let scale = rho / (norm(params, gradients, metric)? + EPS);
+    along(params, gradients, metric, scale)
 }
 
 /// `e = rho g / |g|`, with the norm over all parameters together (Foret et al., 2021, Eq. 2).
@@ -147,7 +167,7 @@ impl Ascent for Sam {
         params: &ParamSet,
         gradients: &Gradients,
     ) -> Result<Vec<Option<Tensor>>> {
-        climb(params, gradients, None, self.rho)
+        climb(params, gradients, Metric::Plain, self.rho)
     }
 
     fn ascends(&self) -> bool {
@@ -155,12 +175,16 @@ impl Ascent for Sam {
     }
 }
 
-/// `e = rho T^2 g / |T g|` with `T = |x| + eta` (Kwon et al., 2021, Eq. 8), for every parameter.
-/// The default `eta` is 0, as in Xu et al. (2026); Kwon et al. use 0.01.
+/// `e = rho T^2 g / |T g|` with `T = |x| + eta` (Kwon et al., 2021, Eq. 8).
+///
+/// By default `eta` is 0 and every parameter is measured so, as by Xu et al. (2026), who use `davda54/sam`. The authors of
+/// ASAM (`SamsungLabs/ASAM`) have an `eta` of 0.01 and leave biases in their own unit, `T = 1`: that is
+/// `Asam::new(rho)?.eta(0.01)?.plain(|name| name.ends_with("bias"))`.
 #[derive(Debug, Clone, Copy)]
 pub struct Asam {
     rho: f64,
     eta: f64,
+    plain: fn(&str) -> bool,
 }
 
 impl Asam {
@@ -169,7 +193,13 @@ impl Asam {
     /// # Errors
     /// If `rho` is negative or not finite.
     pub fn new(rho: f64) -> Result<Self> {
-        Ok(Self { rho: check_rho(rho)?, eta: 0.0 })
+        Ok(Self { rho: check_rho(rho)?, eta: 0.0, plain: |_| false })
+    }
+
+    /// Measures the parameters whose name `plain` accepts in their own unit, as SAM does.
+    #[must_use]
+    pub fn plain(self, plain: fn(&str) -> bool) -> Self {
+        Self { plain, ..self }
     }
 
     /// Sets `eta`, which lets parameters near zero move.
@@ -191,7 +221,7 @@ impl Ascent for Asam {
         params: &ParamSet,
         gradients: &Gradients,
     ) -> Result<Vec<Option<Tensor>>> {
-        climb(params, gradients, Some(self.eta), self.rho)
+        climb(params, gradients, Metric::Adaptive { eta: self.eta, plain: self.plain }, self.rho)
     }
 
     fn ascends(&self) -> bool {

@@ -1,4 +1,4 @@
-"""Golden vectors of the sharpness-aware family beyond SAM and ASAM, from PyTorch on the CPU in float64.
+"""Golden vectors of the sharpness-aware family beyond SAM, from PyTorch on the CPU in float64.
 
 Run:  python sam_family.py        (needs torch, numpy, safetensors)
 
@@ -287,6 +287,36 @@ class MsamAdam:
         return [(p + m * self.norm_factor).detach() for p, m in zip(self.problem.params, self.exp_avgs)]
 
 
+class Asam:
+    """SamsungLabs/ASAM, asam.py, class ASAM: ascent_step and descent_step. What is called a weight there is so here."""
+
+    def __init__(self, problem, base, rho, eta):
+        self.problem, self.base, self.rho, self.eta = problem, base, rho, eta
+
+    def step(self, t):
+        params = list(self.problem.p.items())
+        losses = self.problem.backward(t)
+        old = [p.detach().clone() for _, p in params]
+        with torch.no_grad():
+            wgrads, sizes = [], {}
+            for n, p in params:
+                if n.startswith("w"):
+                    sizes[n] = torch.abs(p).add(self.eta)
+                    p.grad.mul_(sizes[n])
+                wgrads.append(torch.norm(p.grad, p=2))
+            wgrad_norm = torch.norm(torch.stack(wgrads), p=2) + 1.0e-16
+            for n, p in params:
+                if n in sizes:
+                    p.grad.mul_(sizes[n])
+                p.add_(p.grad.clone().mul_(self.rho / wgrad_norm))
+        self.problem.backward(t)
+        with torch.no_grad():
+            for (_, p), value in zip(params, old):
+                p.copy_(value)
+        self.base.step()
+        return losses.mean()
+
+
 METHODS = {
     "gsam": lambda p, o, lr: Gsam(p, o, 0.3, 0.07, 0.35, lr, False),
     "gsam-adaptive": lambda p, o, lr: Gsam(p, o, 0.6, 0.2, 0.25, lr, True),
@@ -297,6 +327,7 @@ METHODS = {
     "esam-adaptive": lambda p, o, lr: Esam(p, o, 0.4, 0.6, 0.7, True),
     "esam-all": lambda p, o, lr: Esam(p, o, 0.25, 0.6, 0.995, False),
     "msam": lambda p, o, lr: (MsamSgd if isinstance(o, torch.optim.SGD) else MsamAdam)(p, o, 0.3),
+    "asam": lambda p, o, lr: Asam(p, o, 0.5, 0.01),
 }
 
 

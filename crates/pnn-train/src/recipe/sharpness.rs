@@ -16,16 +16,21 @@ pub enum SharpnessRecipe {
     /// SAM.
     Sam {
         /// Radius: the 2-norm, over all parameters together, of how far the ascent goes, in the units
-        /// of the parameters (detunings in nm, weights in 1).
+        /// of the parameters (detunings in nm, weights in 1); 0.05 if absent (Foret et al., 2021).
+        #[serde(default = "sam_rho")]
         rho: f64,
     },
     /// Adaptive SAM.
     Asam {
-        /// Radius in relative changes of the parameters (1).
+        /// Radius in relative changes of the parameters (1); 0.5 if absent (Kwon et al., 2021).
+        #[serde(default = "asam_rho")]
         rho: f64,
-        /// Added to the parameters' size, in their units.
+        /// Added to the parameters' size, in their units; 0 if absent, 0.01 in the code of its authors.
         #[serde(default)]
         eta: f64,
+        /// Whether parameters called `bias` ascend in their own unit, as in the code of its authors.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        plain_biases: bool,
     },
     /// Surrogate gap guided SAM; its largest learning rate is that of the recipe's rule.
     Gsam(GsamSettings),
@@ -39,6 +44,14 @@ pub enum SharpnessRecipe {
     Esam(EsamSettings),
     /// Momentum-SAM.
     Msam(MsamSettings),
+}
+
+fn sam_rho() -> f64 {
+    0.05
+}
+
+fn asam_rho() -> f64 {
+    0.5
 }
 
 impl SharpnessRecipe {
@@ -74,8 +87,11 @@ pub(super) fn sharpen<R: Rule + 'static>(
     let rate = rule.learning_rate();
     Ok(match sharpness {
         SharpnessRecipe::Sam { rho } => Box::new(SharpnessAware::new(rule, Sam::new(rho)?)),
-        SharpnessRecipe::Asam { rho, eta } => {
-            Box::new(SharpnessAware::new(rule, Asam::new(rho)?.eta(eta)?))
+        SharpnessRecipe::Asam { rho, eta, plain_biases } => {
+            let asam = Asam::new(rho)?.eta(eta)?;
+            let is_bias: fn(&str) -> bool = |name| name.ends_with("bias");
+            let asam = if plain_biases { asam.plain(is_bias) } else { asam };
+            Box::new(SharpnessAware::new(rule, asam))
         }
         SharpnessRecipe::Gsam(settings) => {
             Box::new(SharpnessAware::new(rule, Gsam::new(settings, rate)?))

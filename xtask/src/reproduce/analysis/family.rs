@@ -3,10 +3,10 @@
 use pnn_eval::plot::{Axis, LineSeries, line_chart};
 use pnn_eval::{Cell, Column, Table};
 
-use super::compare::{means, over_chips};
+use super::compare::{chips_difference, means, over_chips};
 use super::conditions::accuracies;
 use super::history::seconds;
-use super::judged::{Judged, contest};
+use super::judged::{Judged, keeps};
 use super::{Context, Figures, Findings};
 use crate::error::Result;
 use crate::reproduce::config::{Family, Plan, View};
@@ -47,19 +47,27 @@ pub(super) fn analyse(spec: &Family, plan: &Plan, context: &Context<'_>) -> Resu
         let images = context.images(view)?.len() as u64;
         tables.push(table(spec, view, &rows, images, context)?);
         figures.extend(picture(view, &rows, &base, context)?);
-        for fight in spec.contests.iter().filter(|fight| context.runs(fight)) {
-            let of = |key: &str| rows.iter().find(|row| row.key == key).map(Row::robust);
-            let (above, below) = (of(&fight.better), of(&fight.worse));
-            judged.push(contest(
-                (&context.label(&fight.better), above.as_deref()),
-                (&context.label(&fight.worse), below.as_deref()),
+        let of = |key: &str| rows.iter().find(|row| row.key == key).map(Row::robust);
+        let rival = of(&spec.rival);
+        for key in spec.cheaper.iter().filter(|key| plan.methods.contains(key)) {
+            judged.push(keeps(
+                (&context.label(key), of(key).as_deref()),
+                (&context.label(&spec.rival), rival.as_deref()),
+                spec.margin,
                 &view.name,
                 images,
             )?);
         }
+        tables.push(differences(spec, view, &rows, images, context)?);
     }
     tables.push(costs(spec, plan, &base, context)?);
-    let paragraphs = vec![context.about_intervals(&plan.methods)];
+    let margin = format!(
+        "A method keeps the robustness of {} if the whole interval of its difference in the mean accuracy over all conditions is above \
+         -{} points, and does not if all of it is below.",
+        context.label(&spec.rival),
+        spec.margin
+    );
+    let paragraphs = vec![margin, context.about_intervals(&plan.methods)];
     Ok(Findings { judged: Judged::of(judged), paragraphs, figures, tables, details: Vec::new() })
 }
 
@@ -106,6 +114,39 @@ fn table(
     Ok(table)
 }
 
+/// How far each method is above the baseline and the rival, seed by seed.
+fn differences(
+    spec: &Family,
+    view: &View,
+    rows: &[Row],
+    images: u64,
+    context: &Context<'_>,
+) -> Result<Table> {
+    let others = [&spec.baseline, &spec.rival];
+    let mut columns = vec![Column::text("method")];
+    for other in others {
+        columns.push(Column::interval(format!("above {}", context.label(other)), 2).unit("points"));
+    }
+    let caption = format!("Differences in the mean of all conditions: {}", view.name);
+    let mut table = Table::new(caption, columns)?;
+    for row in rows {
+        let mut line = vec![Cell::Text(context.label(&row.key))];
+        for other in others {
+            let other = rows.iter().find(|one| one.key == *other && one.key != row.key);
+            let Some(other) = other else {
+                line.push(Cell::Missing);
+                continue;
+            };
+            let (own, other) = (row.robust(), other.robust());
+            let seeds = own.len().min(other.len());
+            let apart = chips_difference(&own[..seeds], &other[..seeds], images)?;
+            line.push(Cell::Interval(apart.scaled(100.0)));
+        }
+        table.push(line)?;
+    }
+    Ok(table)
+}
+
 fn cost(key: &str, context: &Context<'_>) -> Result<Cost> {
     let runs = context.trained(key)?;
     let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
@@ -121,8 +162,8 @@ fn costs(spec: &Family, plan: &Plan, base: &Cost, context: &Context<'_>) -> Resu
     let baseline = context.label(&spec.baseline);
     let mut table = Table::new(
         format!(
-            "What the trainings took, mean over seeds, in those of {baseline} (passes of a batch through the network; \
-             seconds with validation left out, on a machine that had other work)"
+            "What the trainings took, mean over seeds, in those of {baseline} (passes of a batch, or of a part of it, \
+             through the network; seconds with validation left out, on a machine that had other work)"
         ),
         vec![
             Column::text("method"),
@@ -146,15 +187,16 @@ fn costs(spec: &Family, plan: &Plan, base: &Cost, context: &Context<'_>) -> Resu
 fn picture(view: &View, rows: &[Row], base: &Cost, context: &Context<'_>) -> Result<Figures> {
     let mut series = Vec::new();
     for row in rows {
-        let passes = cost(&row.key, context)?.backward / base.backward;
+        let own = cost(&row.key, context)?;
+        let passes = (own.forward + own.backward) / (base.forward + base.backward);
         let mean = means(&[means(&row.robust())])[0];
         series.push(LineSeries::new(context.label(&row.key), [(passes, mean)]).scattered());
     }
     let svg = line_chart(
         &format!("Robustness and its price: {}", view.name),
-        &Axis::linear("backward passes, in those of the baseline"),
+        &Axis::linear("forward and backward passes, in those of the baseline"),
         &Axis::linear("mean accuracy under all conditions").unit("%"),
         &series,
     )?;
-    Ok(vec![(svg, "A point for each method, mean over seeds and chips.".to_owned())])
+    Ok(vec![(svg, "A point for each method, mean over seeds and chips. A pass over a part of a batch (ESAM's) counts whole.".to_owned())])
 }

@@ -110,9 +110,49 @@ pub(super) fn contest(
     Ok(Case { place, verdict, words })
 }
 
+/// The case that a method falls short of another by no more than a margin in points.
+pub(super) fn keeps(
+    (method, own): (&str, Option<&[Vec<f64>]>),
+    (rival, others): (&str, Option<&[Vec<f64>]>),
+    margin: f64,
+    place: &str,
+    images: u64,
+) -> Result<Case> {
+    let case = contest((method, own), (rival, others), place, images)?;
+    let place = format!("{method} within {margin} points of {rival} or above, {place}");
+    let (Some(own), Some(others)) = (own, others) else { return Ok(Case { place, ..case }) };
+    let seeds = own.len().min(others.len());
+    let apart = chips_difference(&own[..seeds], &others[..seeds], images)?.scaled(100.0);
+    let verdict = if apart.low >= -margin {
+        Verdict::Holds
+    } else if apart.high < -margin {
+        Verdict::DoesNotHold
+    } else {
+        Verdict::Undecided
+    };
+    Ok(Case { place, verdict, ..case })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_falls_short_by_less_than_a_margin_keeps() {
+        let seeds = |values: &[f64]| values.iter().map(|v| vec![*v]).collect::<Vec<_>>();
+        let rival = seeds(&[80.0, 60.0, 70.0]);
+        let case = |own: &[f64], margin: f64| {
+            keeps(("a", Some(&seeds(own))), ("b", Some(&rival)), margin, "here", 1000).unwrap()
+        };
+        let short = [79.5, 59.6, 69.4];
+        assert_eq!(case(&short, 1.0).verdict, Verdict::Holds);
+        assert_eq!(case(&short, 0.1).verdict, Verdict::DoesNotHold);
+        assert_eq!(case(&short, 0.5).verdict, Verdict::Undecided);
+        assert_eq!(case(&[90.0, 71.0, 81.0], 0.1).verdict, Verdict::Holds);
+        let case = case(&short, 1.0);
+        assert_eq!(case.place, "a within 1 points of b or above, here");
+        assert!(case.words.contains("-0.5 points"), "{}", case.words);
+    }
 
     #[test]
     fn a_contest_is_decided_by_the_interval_of_differences() {

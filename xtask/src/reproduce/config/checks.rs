@@ -217,7 +217,10 @@ impl Analysis {
             Self::Link(spec) => {
                 spec.systems.iter().flat_map(|s| s.methods.iter().map(String::as_str)).collect()
             }
-            Self::Family(spec) => methods(&spec.contests).collect(),
+            Self::Family(spec) => {
+                let named = [&spec.baseline, &spec.rival].into_iter().chain(&spec.cheaper);
+                named.map(String::as_str).collect()
+            }
             Self::Ambient(spec) => methods(&spec.contests).collect(),
             Self::Histogram(_) | Self::Sensitivity(_) => Vec::new(),
         }

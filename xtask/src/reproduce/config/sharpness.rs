@@ -113,8 +113,13 @@ pub(crate) struct Family {
     pub(crate) baseline: String,
     /// What accuracies are measured under, beside no deviation at all.
     pub(crate) conditions: Vec<Strength>,
-    /// Which methods the claim puts before which, in the mean over all conditions.
-    pub(crate) contests: Vec<Contest>,
+    /// The member whose robustness the others are held against.
+    pub(crate) rival: String,
+    /// The members that the claim is about: they take fewer passes than the rival.
+    pub(crate) cheaper: Vec<String>,
+    /// By how many points of the mean accuracy over all conditions one may fall short of the rival and yet keep its
+    /// robustness.
+    pub(crate) margin: f64,
 }
 
 fn positive(what: &str, values: &[f64]) -> Result<(), String> {
@@ -181,6 +186,7 @@ impl Link {
 
 impl Family {
     pub(super) fn check(&self) -> Result<(), String> {
+        positive("margin", &[self.margin])?;
         in_range("conditions", self.conditions.len(), 1, 100)
     }
 

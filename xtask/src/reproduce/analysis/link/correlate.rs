@@ -41,17 +41,27 @@ pub(super) fn correlate(
         let methods: Vec<&str> = own.iter().map(|n| n.method.as_str()).collect();
         let robust = with(&Network::robust);
         let seed = Seed::new(0).child(measure);
-        let spearman = |within: bool| -> Option<Interval> {
-            let pooled = RankCorrelation::new(Coefficient::Spearman, &x, &robust).ok()?;
-            let chosen = if within { pooled.within(&methods).ok()? } else { pooled };
-            chosen.clustered(&methods).ok()?.interval(0.95, RESAMPLES, &seed).ok()
+        let pooled = || RankCorrelation::new(Coefficient::Spearman, &x, &robust).ok();
+        let interval = |of: RankCorrelation<'_>, methods: &[&str]| -> Option<Interval> {
+            of.clustered(methods).ok()?.interval(0.95, RESAMPLES, &seed).ok()
+        };
+        // Of a method with fewer than three networks there is no correlation within.
+        let several = |method: &str| methods.iter().filter(|other| **other == method).count() > 2;
+        let some: Vec<usize> = (0..own.len()).filter(|i| several(methods[*i])).collect();
+        let of = |values: &[f64]| -> Vec<f64> { some.iter().map(|i| values[*i]).collect() };
+        let (some_x, some_robust) = (of(&x), of(&robust));
+        let some_methods: Vec<&str> = some.iter().map(|i| methods[*i]).collect();
+        let within = || {
+            RankCorrelation::new(Coefficient::Spearman, &some_x, &some_robust)
+                .and_then(|pooled| pooled.within(&some_methods))
+                .ok()
         };
         let under = (0..system.conditions.len())
             .map(|place| estimate(Coefficient::Spearman, &with(&|n| n.under[place])));
         Correlation {
             measure: measure.clone(),
-            robust: spearman(false),
-            within: spearman(true),
+            robust: pooled().and_then(|of| interval(of, &methods)),
+            within: within().and_then(|of| interval(of, &some_methods)),
             kendall: estimate(Coefficient::KendallTauB, &robust),
             clean: estimate(Coefficient::Spearman, &with(&|n| n.clean)),
             under: under.collect(),
@@ -113,10 +123,28 @@ mod tests {
     }
 
     #[test]
+    fn a_method_with_a_single_seed_leaves_the_others_their_correlation_within() {
+        let names = [CLAIMED, "noise", "constant"].map(str::to_owned);
+        let mut networks = networks();
+        let whole = correlate(&names, &system(), &networks).unwrap();
+        networks.push(Network { method: "g".into(), ..networks[0].clone() });
+        let found = correlate(&names, &system(), &networks).unwrap();
+        assert_eq!(found[0].within.unwrap().estimate, whole[0].within.unwrap().estimate);
+        // One seed each: nothing is within.
+        let single: Vec<Network> = networks.into_iter().step_by(3).collect();
+        let found = correlate(&names, &system(), &single).unwrap();
+        assert!(found[0].within.is_none() && found[0].robust.is_some());
+    }
+
+    #[test]
     fn a_measure_that_is_no_number_leaves_its_network_out() {
         let names = [CLAIMED, "noise", "constant"].map(str::to_owned);
         let mut networks = networks();
         networks[4].measures[0] = f64::NAN;
+        // As it is kept in a file.
+        let text = serde_json::to_string(&networks[4]).unwrap();
+        networks[4] = serde_json::from_str(&text).unwrap();
+        assert!(networks[4].measures[0].is_nan());
         let found = correlate(&names, &system(), &networks).unwrap();
         assert!(found[0].robust.unwrap().estimate < -0.99);
     }

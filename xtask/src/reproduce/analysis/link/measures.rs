@@ -2,50 +2,19 @@
 
 use pnn_core::Seed;
 use pnn_core::curvature::{
-    Hessian, Lanczos, Neighbourhood, Operator, Scaling, Surface, hutch_plus_plus, rise_in_ball,
-    rise_under_noise,
+    Hessian, Neighbourhood, Operator, Scaling, Surface, hutch_plus_plus, rise_under_noise,
 };
 use pnn_data::Dataset;
-use pnn_eval::{BatchNormMode, Evaluator};
+use pnn_eval::{BatchNormMode, Evaluator, Sharpness, SharpnessSettings};
 
 use crate::error::Result;
 use crate::reproduce::config::{Link, Method, System};
 use crate::reproduce::precise::Precise;
 use crate::reproduce::training::Trained;
 
-/// The Hessian in units of the parameters' sizes: `|x_i| H_ij |x_j|`, which does not change when weights are scaled up
-/// and what follows them down.
-struct Relative<'a, 's, 'b> {
-    hessian: &'a mut Hessian<'s, 'b>,
-    sizes: Vec<f64>,
-}
-
-impl Operator for Relative<'_, '_, '_> {
-    fn dim(&self) -> usize {
-        self.sizes.len()
-    }
-
-    fn apply(&mut self, vector: &[f64]) -> pnn_core::Result<Vec<f64>> {
-        let scaled: Vec<f64> = vector.iter().zip(&self.sizes).map(|(v, size)| v * size).collect();
-        let mut product = self.hessian.apply(&scaled)?;
-        product.iter_mut().zip(&self.sizes).for_each(|(p, size)| *p *= size);
-        Ok(product)
-    }
-}
-
 /// Names of the measures of a system, in the order of [`measure`].
 pub(super) fn names(system: &System) -> Vec<String> {
-    let plain = [
-        "training loss",
-        "lambda_max",
-        "trace",
-        "relative lambda_max",
-        "rise in a ball",
-        "rise in a relative ball",
-        "rise under noise",
-        "rise under relative noise",
-    ];
-    let mut names: Vec<String> = plain.map(str::to_owned).to_vec();
+    let mut names: Vec<String> = Sharpness::NAMES.map(str::to_owned).to_vec();
     for deviation in &system.deviations {
         names.push(format!("rise under {}", deviation.label));
         if !deviation.kinked {
@@ -100,25 +69,19 @@ pub(super) fn measure(
 }
 
 fn of_parameters(spec: &Link, system: &System, surface: &mut Surface<'_>) -> Result<Vec<f64>> {
-    let seed = Seed::new(0).child("sharpness");
-    let loss = surface.loss()?;
-    let sizes: Vec<f64> = surface.point()?.iter().map(|x| x.abs()).collect();
-    let mut hessian = Hessian::new(surface)?;
-    let lanczos = Lanczos::extremes(1, 0).tolerance(1e-2);
-    let largest = lanczos.run(&mut hessian, &seed)?.largest[0].value;
-    let trace = hutch_plus_plus(&mut hessian, spec.trace_products, &seed)?.value;
-    let mut relative = Relative { hessian: &mut hessian, sizes };
-    let relative = lanczos.run(&mut relative, &seed)?.largest[0].value;
-    let mut ball = |size, scaling| -> Result<f64> {
-        Ok(rise_in_ball(surface, Neighbourhood { size, scaling }, spec.ascent_steps)?.value)
+    let settings = SharpnessSettings {
+        radius: system.radius,
+        relative_radius: system.relative_radius,
+        noise: system.noise,
+        relative_noise: system.relative_noise,
+        ascent_steps: spec.ascent_steps,
+        noise_pairs: spec.noise_pairs,
+        trace_products: spec.trace_products,
+        ..SharpnessSettings::default()
     };
-    let plain = ball(system.radius, Scaling::Plain)?;
-    let adaptive = ball(system.relative_radius, Scaling::Adaptive)?;
-    let mut noise = |size, scaling| -> Result<f64> {
-        let around = Neighbourhood { size, scaling };
-        Ok(rise_under_noise(surface, around, spec.noise_pairs, &seed)?.value)
-    };
-    let noisy = noise(system.noise, Scaling::Plain)?;
-    let relatively = noise(system.relative_noise, Scaling::Adaptive)?;
-    Ok(vec![loss, largest, trace, relative, plain, adaptive, noisy, relatively])
+    let found = Sharpness::measure(surface, &settings, &Seed::new(0).child("sharpness"))?;
+    if found.lambda_max.is_none() || found.relative_lambda_max.is_none() {
+        eprintln!("  an eigenvalue did not converge: the network is left out of its correlation");
+    }
+    Ok(found.values().to_vec())
 }

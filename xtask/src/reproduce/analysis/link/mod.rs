@@ -24,11 +24,30 @@ const CLAIMED: &str = "lambda_max";
 #[serde(deny_unknown_fields)]
 struct Network {
     method: String,
-    /// Measures of sharpness, in the order of their names.
+    /// Measures of sharpness, in the order of their names; NaN where an eigenvalue did not converge.
+    #[serde(deserialize_with = "nan_from_null")]
     measures: Vec<f64>,
     /// Accuracy in percent without any deviation, and the mean under each condition.
     clean: f64,
     under: Vec<f64>,
+}
+
+/// JSON has no NaN.
+fn nan_from_null<'de, D: serde::Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<Vec<f64>, D::Error> {
+    let values: Vec<Option<f64>> = Deserialize::deserialize(from)?;
+    Ok(values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect())
+}
+
+/// Whether a measure predicts robustness, by the interval of its correlation.
+fn predicts(robust: Option<&pnn_eval::Interval>) -> &'static str {
+    match robust {
+        None => "undefined",
+        Some(r) if r.high < 0.0 => "yes",
+        Some(r) if r.low > 0.0 => "the sharper the better",
+        Some(_) => "undecided",
+    }
 }
 
 impl Network {
@@ -70,7 +89,9 @@ pub(super) fn analyse(spec: &Link, plan: &Plan, context: &Context<'_>) -> Result
         ),
         "A cell is Spearman's rank correlation of a measure with accuracy over all networks of the system: -1 where the \
          flatter network is always the more accurate one. Intervals are of a bootstrap that draws methods with all their seeds. \
-         *Within methods* is the mean of the correlations of the seeds of each method: what is left if methods are not compared. \
+         A measure predicts robustness if its whole interval is below 0; with few methods such an interval is rather too short. \
+         *Within methods* is the mean of the correlations of the seeds of each method that has three or more: what is left if methods are not \
+         compared. \
          The training loss, which is no sharpness at all, is there to be beaten. The claim holds in a system if the whole \
          interval of lambda_max with the mean accuracy over all conditions is below 0."
             .to_owned(),
@@ -152,6 +173,7 @@ fn judge(system: &System, found: &[Correlation]) -> Case {
 fn table(system: &System, found: &[Correlation]) -> Result<Table> {
     let mut columns = vec![
         Column::text("measure"),
+        Column::text("predicts robustness"),
         Column::interval("mean of all conditions", 2),
         Column::interval("within methods", 2),
         Column::number("Kendall's tau-b", 2),
@@ -165,6 +187,7 @@ fn table(system: &System, found: &[Correlation]) -> Result<Table> {
     for correlation in found {
         let mut line = vec![
             Cell::Text(correlation.measure.clone()),
+            Cell::from(predicts(correlation.robust.as_ref())),
             interval(&correlation.robust),
             interval(&correlation.within),
             number(&correlation.kendall),
