@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use pnn_devices::mrr::measured::{Axis, Curve, Estimate, ResonanceFit, Tuning};
-use pnn_devices::mrr::{Ring, RingGeometry};
 use pnn_eval::plot::{Axis as PlotAxis, LineSeries, line_chart};
 use pnn_eval::{Cell, Column, Interval, Report, Section, Svg, Table};
+use pnn_train::RingChip;
 
 use crate::error::{Error, Result};
 use crate::reproduce::measured::MeasuredRings;
@@ -30,10 +30,10 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let simple = simple.collect::<pnn_devices::Result<Vec<_>>>()?;
     let table = table(&rings.fits, &simple)?;
     println!("{}", table.to_markdown());
-    let half_width = 0.5 * Ring::new(RingGeometry::default())?.full_width_nm();
+    let half_width = RingChip::default().half_width_nm()?;
     let words = format!(
-        "Resonances spread by {:.2} half-widths of a resonance (standard deviation over {} rings): {:.3} nm for rings of half-width {half_width:.3} nm, \
-         those of `reproduce --only deployed-ring`.",
+        "Resonances spread by {:.2} half-widths of a resonance (standard deviation over {} rings): {:.3} nm for rings of the default geometry, whose \
+         half-width is {half_width:.3} nm. `reproduce --only deployed-ring` takes the same half-widths of its own rings, which are coupled more strongly.",
         rings.half_widths(),
         rings.fits.len(),
         rings.half_widths() * half_width

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pnn_core::PhysicalLayer;
 use pnn_core::layers::Product;
+use pnn_devices::mrr::Ring;
 use pnn_devices::mrr::wdm::{ThermalCrosstalk, WdmBank, WdmConfig};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,14 @@ impl RingChip {
         let rings = self.bank.channels;
         let crosstalk = ThermalCrosstalk::by_distance(rings, self.crosstalk, self.crosstalk_decay)?;
         WdmBank::new(product, self.bank, crosstalk)
+    }
+
+    /// Half the width of a ring's resonance at half depth, in nm.
+    ///
+    /// # Errors
+    /// If a constant of the ring is out of range.
+    pub fn half_width_nm(&self) -> pnn_devices::Result<f64> {
+        Ok(0.5 * Ring::new(self.bank.ring)?.full_width_nm())
     }
 }
 

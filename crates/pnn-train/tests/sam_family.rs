@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Outcome, digits, recipe, train};
-use pnn_train::{Error, Observer, Recipe, Result, StepEvent};
+use pnn_train::{Error, Observer, Recipe, Result, SharpnessRecipe, StepEvent};
 
 const IN_SITU: &str = r#"{"pat": {"hardware": [{"source": {"fabrication": {"std_nm": 0.03}}, "layers": ["fc2", "fc3"]}]}}"#;
 
@@ -176,6 +176,17 @@ fn recipes_have_the_defaults_of_the_papers() {
         let recipe = recipe_of(r#""bp""#, ADAM, extra, 7);
         assert_eq!(serde_json::to_string(&recipe.trajectory).unwrap(), want);
     }
+}
+
+/// The radii of the papers, where a recipe has none; and no field that would change what older recipes are called.
+#[test]
+fn sam_and_asam_have_the_radii_of_their_papers() {
+    let sharpness = |json: &str| -> SharpnessRecipe { serde_json::from_str(json).unwrap() };
+    assert_eq!(sharpness(r#"{"sam": {}}"#), SharpnessRecipe::Sam { rho: 0.05 });
+    let asam = SharpnessRecipe::Asam { rho: 0.5, eta: 0.0, plain_biases: false };
+    assert_eq!(sharpness(r#"{"asam": {}}"#), asam);
+    assert_eq!(serde_json::to_string(&asam).unwrap(), r#"{"asam":{"rho":0.5,"eta":0.0}}"#);
+    assert_ne!(sharpness(r#"{"asam": {"plain_biases": true}}"#), asam);
 }
 
 #[test]

@@ -128,6 +128,11 @@ fn impossible_recipes_are_refused_with_the_allowed_range() {
         (r#""bp""#, r#""sat""#, "unknown variant"),
         (r#""epochs""#, r#""epoch""#, "unknown field"),
         (r#""epochs""#, r#""sharpness": {"sam": {"rho": -0.1}}, "epochs""#, "rho"),
+        (
+            r#""epochs""#,
+            r#""ring_chip": {"bank": {"channels": 2}}, "epochs""#,
+            "number of ring_chips",
+        ),
     ];
     for (from, to, says) in cases {
         let error = serde_json::from_str::<Recipe>(&BP.replace(from, to)).unwrap_err().to_string();

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use pnn_devices::mrr::Ring;
 use pnn_devices::mrr::measured::{Axis, Curve, ResonanceFit, Spread, Tuning, read_curves, spread};
 
 use pnn_noise::{NoiseModel, Source};
 use pnn_train::{RawRecipe, Recipe, StrategyRecipe, Trained};
 
-use super::config::Method;
+use super::config::{Method, TunedOn};
 use crate::error::{Error, Result};
 
 /// Measured rings, and how they differ.
@@ -51,22 +50,16 @@ impl MeasuredRings {
         Ok(Self { name: format!("{} rings of {file}", fits.len()), curves, fits, spread })
     }
 
-    /// Lets methods that train on the spread of heated rings train on that of these.
+    /// Lets methods of heated rings that train or are tuned on a spread take that of these.
     pub(crate) fn teach(&self, methods: &mut BTreeMap<String, Method>) -> Result<()> {
         for method in methods.values_mut().filter(|m| m.recipe.train == Trained::Heaters) {
-            let StrategyRecipe::Nat { noise } = &method.recipe.strategy else { continue };
-            let half_width = 0.5 * Ring::new(method.recipe.ring_chip.bank.ring)?.full_width_nm();
-            let mut sources = noise.sources().to_vec();
-            for noise in &mut sources {
-                if let Source::Fabrication { std_nm } = &mut noise.source {
-                    *std_nm = self.half_widths() * half_width;
-                }
+            let std_nm = self.half_widths() * method.recipe.ring_chip.half_width_nm()?;
+            if let TunedOn::Noise(noise) = &method.tuned_on {
+                method.tuned_on = TunedOn::Noise(with_spread(noise, std_nm)?);
             }
-            let noise = NoiseModel::new(sources).map_err(|e| Error::Usage(e.to_string()))?;
-            let raw = RawRecipe {
-                strategy: StrategyRecipe::Nat { noise },
-                ..method.recipe.clone().into()
-            };
+            let StrategyRecipe::Nat { noise } = &method.recipe.strategy else { continue };
+            let strategy = StrategyRecipe::Nat { noise: with_spread(noise, std_nm)? };
+            let raw = RawRecipe { strategy, ..method.recipe.clone().into() };
             method.recipe = Recipe::try_from(raw)?;
         }
         Ok(())
@@ -78,9 +71,21 @@ impl MeasuredRings {
     }
 }
 
+/// The noise with another spread of resonances.
+fn with_spread(noise: &NoiseModel, spread_nm: f64) -> Result<NoiseModel> {
+    let mut sources = noise.sources().to_vec();
+    for noise in &mut sources {
+        if let Source::Fabrication { std_nm } = &mut noise.source {
+            *std_nm = spread_nm;
+        }
+    }
+    NoiseModel::new(sources).map_err(|e| Error::Usage(e.to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reproduce::config::{Catalogue, default_folder};
 
     /// Resonances at 4 and 5 mA that are 0.5 mA wide to either side: a standard deviation of 1 / sqrt 2 mA.
     #[test]
@@ -98,6 +103,30 @@ mod tests {
         let rings = MeasuredRings::read(&path).unwrap();
         assert!((rings.half_widths() - 2f64.sqrt()).abs() < 1e-3, "{}", rings.half_widths());
         assert_eq!((rings.fits.len(), rings.name.as_str()), (2, "2 rings of rings.csv"));
+        let catalogue = Catalogue::load(&default_folder()).unwrap();
+        let mut methods = catalogue.profiles["controlled"].methods.clone();
+        rings.teach(&mut methods).unwrap();
+        let chip = methods["heaters-nat"].recipe.ring_chip;
+        let std_nm = rings.half_widths() * chip.half_width_nm().unwrap();
+        let spreads = |noise: &NoiseModel| -> Vec<f64> {
+            let of = |noise: &pnn_noise::Noise| match noise.source {
+                Source::Fabrication { std_nm } => Some(std_nm),
+                _ => None,
+            };
+            noise.sources().iter().filter_map(of).collect()
+        };
+        for key in ["heaters-nat", "heaters-bp"] {
+            let TunedOn::Noise(noise) = &methods[key].tuned_on else { panic!("{key}") };
+            assert_eq!(spreads(noise), [std_nm], "{key}");
+        }
+        let StrategyRecipe::Nat { noise } = &methods["heaters-nat"].recipe.strategy else {
+            panic!("no NAT")
+        };
+        assert_eq!(spreads(noise), [std_nm]);
+        // Rings that are no heaters keep theirs.
+        let before = &catalogue.profiles["controlled"].methods["nat"];
+        assert_eq!(methods["nat"].recipe, before.recipe);
+        assert_eq!(methods["nat"].tuned_on, before.tuned_on);
         std::fs::write(&path, "Wavelength (nm),a\n1550,1\n1551,0.5\n1552,1\n").unwrap();
         let error = MeasuredRings::read(&path).unwrap_err().to_string();
         assert!(error.contains("\"a\" is a spectrum") && error.contains("rings.csv"), "{error}");

@@ -47,7 +47,7 @@ pub struct Hessian<'s, 'a> {
 
 impl<'s, 'a> Hessian<'s, 'a> {
     /// The Hessian at the present values of the parameters. Takes the gradient of each batch there, and
-    /// keeps it.
+    /// keeps it: 8 bytes for each parameter and batch.
     ///
     /// # Errors
     /// If a gradient cannot be computed or is not finite.

@@ -1,15 +1,14 @@
 //! Settings for the lab: what was trained, with units, bounds and the codes of converters, in files that other programs
 //! read, and back to the same bits. Feature `export`.
 //!
-//! ```no_run
-//! # fn model() -> Box<dyn pnn_core::Model> { unimplemented!() }
+//! ```
 //! use pnn_core::export::Settings;
-//! let trained = model();
-//! // controls.csv, controls.json, controls.safetensors and a .npy file for each control; codes of 12 bits.
-//! Settings::of(trained.as_ref(), Some(12))?.write("chip-7".as_ref())?;
-//! let again = Settings::read("chip-7/controls.csv".as_ref())?;
-//! again.apply(trained.as_ref())?;
-//! # Ok::<(), pnn_core::Error>(())
+//! fn to_the_lab(trained: &dyn pnn_core::Model) -> pnn_core::Result<()> {
+//!     // controls.csv, controls.json, controls.safetensors and a .npy file for each control; codes of 12 bits.
+//!     Settings::of(trained, Some(12))?.write("chip-7".as_ref())?;
+//!     let again = Settings::read("chip-7/controls.csv".as_ref())?;
+//!     again.apply(trained)
+//! }
 //! ```
 
 mod csv;

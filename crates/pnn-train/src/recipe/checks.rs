@@ -59,8 +59,8 @@ impl TryFrom<RawRecipe> for Recipe {
             range("sampling", 1.0, raw.train.is_pictures(), allowed)?;
         }
         if raw.ring_chip != RingChip::default() && raw.train != Trained::Heaters {
-            let allowed = "that of the default: only heaters have a ring_chip";
-            range("crosstalk of ring_chip", raw.ring_chip.crosstalk, false, allowed)?;
+            let allowed = "none (0): only train = \"heaters\" has one";
+            range("number of ring_chips", 1.0, false, allowed)?;
         }
         if raw.train == Trained::Heaters {
             raw.ring_chip.bank(Product::Linear { inputs: 4, outputs: 1 })?;

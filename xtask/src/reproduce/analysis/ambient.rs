@@ -14,24 +14,23 @@ use crate::reproduce::config::{Ambient, Plan, View};
 use crate::reproduce::front::Deployed;
 use crate::reproduce::training::Trained;
 
-/// How the heaters of a chip are set.
-const AS_TRAINED: &str = "heaters as trained";
-const HEATERS: [&str; 2] = [AS_TRAINED, "heaters set anew for the chip"];
-
-/// What is looked at: how outputs are read, and how heaters are set.
+/// What is looked at: how outputs are read, and whether heaters are set anew for each chip.
 #[derive(Clone, Copy)]
 struct Place<'a> {
     view: &'a View,
-    heaters: &'static str,
+    anew: bool,
 }
 
 impl Place<'_> {
     fn name(&self) -> String {
-        format!("{}, {}", self.heaters, self.view.name)
+        let heaters =
+            if self.anew { "heaters set anew for the chip" } else { "heaters as trained" };
+        format!("{heaters}, {}", self.view.name)
     }
 }
 
 /// A method's accuracies in percent.
+#[derive(Clone)]
 struct Row {
     key: String,
     /// Of the chip that the model is.
@@ -63,13 +62,18 @@ impl Row {
 
 pub(super) fn analyse(spec: &Ambient, plan: &Plan, context: &Context<'_>) -> Result<Findings> {
     let (mut tables, mut figures, mut judged) = (Vec::new(), Vec::new(), Vec::new());
-    let places = plan.views.iter().flat_map(|view| HEATERS.map(|heaters| Place { view, heaters }));
-    for place in places {
-        let view = place.view;
-        eprintln!("  {}", place.name());
-        let rows = plan.methods.iter().map(|key| row(key, spec, plan, place, context));
-        let rows = rows.collect::<Result<Vec<_>>>()?;
-        let images = context.images(view)?.len() as u64;
+    let places = plan.views.iter().flat_map(|view| [false, true].map(|anew| Place { view, anew }));
+    let places: Vec<_> = places.collect();
+    let mut by_place: Vec<Vec<Row>> = places.iter().map(|_| Vec::new()).collect();
+    let mut unreached = Vec::new();
+    for key in &plan.methods {
+        eprintln!("  {}", context.label(key));
+        let (rows, share) = rows(key, spec, plan, &places, context)?;
+        by_place.iter_mut().zip(rows).for_each(|(all, row)| all.push(row));
+        unreached.push(share);
+    }
+    for (place, rows) in places.into_iter().zip(by_place) {
+        let images = context.images(place.view)?.len() as u64;
         tables.push(table(spec, place, &rows, images, context)?);
         figures.extend(pictures(spec, place, &rows, images, context)?);
         for pair in spec.contests.iter().filter(|pair| context.runs(pair)) {
@@ -83,7 +87,7 @@ pub(super) fn analyse(spec: &Ambient, plan: &Plan, context: &Context<'_>) -> Res
             )?);
         }
     }
-    tables.push(powers(spec, plan, context)?);
+    tables.push(powers(spec, plan, &unreached, context)?);
     figures.push(settings(plan, context)?);
     let paragraphs = vec![about(spec, plan, context)?, context.about_intervals(&plan.methods)];
     Ok(Findings { judged: Judged::of(judged), paragraphs, figures, tables, details: Vec::new() })
@@ -99,9 +103,8 @@ fn spread(spec: &Ambient, context: &Context<'_>) -> (f64, String) {
 
 /// The same in nm.
 fn spread_nm(key: &str, spec: &Ambient, context: &Context<'_>) -> Result<f64> {
-    let ring = context.profile.methods[key].recipe.ring_chip.bank.ring;
-    let half_width = 0.5 * pnn_devices::mrr::Ring::new(ring)?.full_width_nm();
-    Ok(spread(spec, context).0 * half_width)
+    let chip = context.profile.methods[key].recipe.ring_chip;
+    Ok(spread(spec, context).0 * chip.half_width_nm()?)
 }
 
 fn about(spec: &Ambient, plan: &Plan, context: &Context<'_>) -> Result<String> {
@@ -129,41 +132,49 @@ fn about(spec: &Ambient, plan: &Plan, context: &Context<'_>) -> Result<String> {
     ))
 }
 
-fn row(
+/// A method's accuracies at each place, and the share of waveguides on which setting heaters anew leaves some weight
+/// out of reach, over all seeds and chips.
+fn rows(
     key: &str,
     spec: &Ambient,
     plan: &Plan,
-    Place { view, heaters }: Place<'_>,
+    places: &[Place<'_>],
     context: &Context<'_>,
-) -> Result<Row> {
-    let images = context.images(view)?;
+) -> Result<(Vec<Row>, f64)> {
     let chips = plan.chips.ok_or_else(|| Error::Usage("the plan says no chips".into()))? as u64;
     let seed = Seed::new(0).child("ambient");
-    let std_nm = spread_nm(key, spec, context)?;
-    let (model, at) = (Vec::new(), vec![Vec::new(); spec.celsius.len()]);
-    let mut row = Row { key: key.to_owned(), model, at };
+    let drawn = spec.noise(spread_nm(key, spec, context)?)?;
+    let at = vec![Vec::new(); spec.celsius.len()];
+    let row = Row { key: key.to_owned(), model: Vec::new(), at };
+    let mut rows = vec![row; places.len()];
     let banks = Banks::of(&context.profile.methods[key].recipe.ring_chip)?;
+    let mut unreached = Vec::new();
     for run in context.trained(key)? {
-        let evaluator = context.evaluator(view, run.normalisation);
-        let deployed = Deployed::new(run.model.as_ref(), run.fc_activation, evaluator, &images)?;
-        row.model.push(deployed.percent(&run.chip)?);
         let layers = run.model.physical_layers();
-        let drawn = spec.noise(std_nm)?;
-        let of_run = (0..chips).map(|chip| -> Result<Chip> {
-            let chip = drawn.draw(&layers, 1, &seed.index(chip))?;
-            Ok(match heaters {
-                AS_TRAINED => chip,
-                _ => banks.calibrated(run.model.as_ref(), &chip)?.0,
-            })
-        });
-        let of_run = of_run.collect::<Result<Vec<_>>>()?;
-        for (at, celsius) in row.at.iter_mut().zip(&spec.celsius) {
-            let drift = spec.drift(celsius - spec.calibrated_at)?.draw(&layers, 1, &seed)?;
-            let on = |chip: &Chip| deployed.percent(&chip.plus(&drift)?);
-            at.push(of_run.iter().map(on).collect::<Result<Vec<_>>>()?);
+        let as_trained = (0..chips).map(|chip| drawn.draw(&layers, 1, &seed.index(chip)));
+        let as_trained: Vec<Chip> = as_trained.collect::<pnn_noise::Result<_>>()?;
+        let mut anew = Vec::new();
+        for chip in &as_trained {
+            let (chip, share) = banks.calibrated(run.model.as_ref(), chip)?;
+            anew.push(chip);
+            unreached.push(share);
+        }
+        for (row, place) in rows.iter_mut().zip(places) {
+            let images = context.images(place.view)?;
+            let evaluator = context.evaluator(place.view, run.normalisation);
+            let deployed =
+                Deployed::new(run.model.as_ref(), run.fc_activation, evaluator, &images)?;
+            row.model.push(deployed.percent(&run.chip)?);
+            let chips = if place.anew { &anew } else { &as_trained };
+            for (at, celsius) in row.at.iter_mut().zip(&spec.celsius) {
+                let drift = spec.drift(celsius - spec.calibrated_at)?.draw(&layers, 1, &seed)?;
+                let on = |chip: &Chip| deployed.percent(&chip.plus(&drift)?);
+                at.push(chips.iter().map(on).collect::<Result<Vec<_>>>()?);
+            }
         }
     }
-    Ok(row)
+    let share = unreached.iter().sum::<f64>() / unreached.len() as f64;
+    Ok((rows, share))
 }
 
 fn table(
@@ -236,11 +247,12 @@ fn heaters(run: &Trained, key: &str, context: &Context<'_>) -> Result<Heaters> {
     Heaters::of(run.model.as_ref(), chip.bank.resistance_ohm)
 }
 
-fn powers(spec: &Ambient, plan: &Plan, context: &Context<'_>) -> Result<Table> {
+fn powers(spec: &Ambient, plan: &Plan, unreached: &[f64], context: &Context<'_>) -> Result<Table> {
     let mut table = Table::new(
         format!(
             "Heaters, mean over seeds: I^2 R of all rings at once, and its energy for an image in {SYMBOLS} symbols at {} GBd, one for each position of a \
-             convolution and each fully connected layer. Lasers, modulators, detectors, converters and the holding of temperature are not in it",
+             convolution and each fully connected layer. Lasers, modulators, detectors, converters and the holding of temperature are not in it. The last \
+             column: waveguides on which heaters set anew for a chip leave some weight out of reach",
             spec.gigabaud
         ),
         vec![
@@ -249,16 +261,17 @@ fn powers(spec: &Ambient, plan: &Plan, context: &Context<'_>) -> Result<Table> {
             Column::number("mW for each", 3),
             Column::number("W in all", 1),
             Column::number("uJ for an image", 2),
+            Column::percent("waveguides out of reach", 2),
         ],
     )?;
-    for key in &plan.methods {
+    for (key, unreached) in plan.methods.iter().zip(unreached) {
         let runs = context.trained(key)?;
         let all = runs.iter().map(|run| heaters(run, key, context));
         let all = all.collect::<Result<Vec<_>>>()?;
         let watt = all.iter().map(|heaters| heaters.watt()).sum::<f64>() / all.len() as f64;
         let rings = all.first().map_or(0, |heaters| heaters.settings.len()) as f64;
         let joule = watt * SYMBOLS / (1e9 * spec.gigabaud);
-        let numbers = [rings, 1e3 * watt / rings, watt, 1e6 * joule];
+        let numbers = [rings, 1e3 * watt / rings, watt, 1e6 * joule, *unreached];
         let line = std::iter::once(Cell::Text(context.label(key)));
         table.push(line.chain(numbers.map(Cell::Number)).collect())?;
     }
@@ -285,7 +298,9 @@ fn settings(plan: &Plan, context: &Context<'_>) -> Result<(pnn_eval::Svg, String
     let x = Axis::linear("heater setting").unit(unit);
     let y = Axis::linear("share of rings");
     let svg = histogram_chart("What heaters are set to", &x, &y, &edges, &series)?;
-    Ok((svg, "Of all layers, first seed. Rings are on resonance with their lasers at the highest settings of a stretch, and dark weights lie there.".into()))
+    Ok((svg, "Of all layers, first seed. A ring that is heated alone is on resonance with its laser at 4 mA; less current leaves its resonance at \
+               shorter wavelengths than the laser's."
+        .to_owned()))
 }
 
 #[cfg(test)]
