@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)] // helpers of tests
 
 mod common;
+#[path = "common/one_mesh.rs"]
+mod one_mesh;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -11,70 +13,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use common::{bits, digits, recipe};
-use pnn_core::layers::{Digital, Learning, Product};
-use pnn_core::model::{Counters, Lab, Mode, Model, Pass, Physical};
+use one_mesh::{OneMesh, mesh};
+use pnn_core::layers::Learning;
+use pnn_core::model::{Counters, Lab, Mode, Model};
 use pnn_core::ops::straight_through;
 use pnn_core::optim::{Adam, Descent, Optimizer, Sgd};
 use pnn_core::testing::{GradientCheck, check_close, check_gradients};
-use pnn_core::{
-    Bounds, Controls, DType, Deviations, Hardware, ParamSet, PhysicalLayer, Seed, Tensor, Twin, Var,
-};
+use pnn_core::{Controls, DType, Deviations, Hardware, PhysicalLayer, Seed, Tensor, Twin};
 use pnn_data::Normalisation;
-use pnn_devices::mzi::{LEFT_SPLITTER_ERROR, MziMesh, RIGHT_SPLITTER_ERROR, THETA_ERROR_RAD};
+use pnn_devices::mzi::{LEFT_SPLITTER_ERROR, RIGHT_SPLITTER_ERROR, THETA_ERROR_RAD};
 use pnn_train::{
     Batch, CROSS_ENTROPY, CheckpointConfig, DualAdaptive, DualAdaptiveSettings, FcActivation,
     LeNet5, MiniUNet, MrrFactory, Observer, Recipe, StepContext, StepEvent, Strategy, TrainConfig,
     Trained, Trainer,
 };
-
-/// One electronic layer from the pixels to 16 amplitudes, and a mesh; its first ten powers are the
-/// logits.
-struct OneMesh {
-    front: Physical,
-    mesh: Physical,
-    parameters: ParamSet,
-}
-
-impl OneMesh {
-    fn new(dtype: DType) -> Self {
-        let seed = Seed::new(7);
-        let product = Product::Linear { inputs: 784, outputs: 16 };
-        let front = Arc::new(Digital::new(product, Bounds::UNBOUNDED));
-        let front = Physical::new("front", front, None, &seed, dtype).unwrap();
-        let mesh = Physical::new("mesh", Arc::new(mesh()), None, &seed, dtype).unwrap();
-        let parameters = ParamSet::new(front.parameters().chain(mesh.parameters())).unwrap();
-        Self { front, mesh, parameters }
-    }
-
-    fn light(&self, images: &Tensor) -> Tensor {
-        let controls = self.front.controls();
-        let x = images.flatten_from(1).unwrap();
-        self.front.device().forward(&x, &controls, &Deviations::none()).unwrap().detach()
-    }
-}
-
-impl Model for OneMesh {
-    fn forward(&self, x: &Tensor, pass: &mut Pass<'_>) -> pnn_core::Result<Tensor> {
-        let x = self.front.forward(&x.flatten_from(1)?, pass)?;
-        self.mesh.forward(&x, pass)?.narrow(1, 0, 10)
-    }
-
-    fn parameters(&self) -> &ParamSet {
-        &self.parameters
-    }
-
-    fn buffers(&self) -> Vec<(String, Var)> {
-        Vec::new()
-    }
-
-    fn physical_layers(&self) -> Vec<&Physical> {
-        vec![&self.front, &self.mesh]
-    }
-}
-
-fn mesh() -> MziMesh {
-    MziMesh::published(16).unwrap()
-}
 
 /// Phase and splitter errors.
 fn errors() -> Deviations {

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)] // a test panics where it fails
 
 mod common;
+#[path = "common/one_mesh.rs"]
+mod one_mesh;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,14 +15,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{bits, digits, recipe};
+use one_mesh::{OneMesh, mesh};
 use pnn_core::device::Hardware;
 use pnn_core::model::{Lab, Model};
 use pnn_core::optim::{Adam, Descent, Optimizer, Sam, SharpnessAware};
-use pnn_core::{Controls, DType, Seed, Tensor};
+use pnn_core::{Controls, DType, Deviations, PhysicalLayer, Seed, Tensor};
 use pnn_devices::process::{ProcessConfig, ProcessHardware};
 use pnn_train::{
-    CROSS_ENTROPY, CheckpointConfig, Error, FcActivation, LeNet5, Observer, PhysicsAware, Result,
-    StepEvent, Trainer,
+    CROSS_ENTROPY, CheckpointConfig, DualAdaptive, DualAdaptiveSettings, Error, FcActivation,
+    LeNet5, Observer, PhysicsAware, Result, StepEvent, Trainer,
 };
 use rand::RngExt;
 
@@ -189,5 +192,81 @@ fn a_hundred_kills_of_the_instrument_lose_nothing() {
     let got = train(&mut sharpness_aware(), watched, None, &mut ()).unwrap();
     over.store(true, Ordering::SeqCst);
     assert_eq!(killer.join().unwrap(), 100, "the training must last for all of them");
+    assert_eq!(got, want);
+}
+
+/// A simulated instrument for a mesh.
+fn instrument_of_mesh(settings: &[&str]) -> ProcessHardware {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../python/pnn_instrument");
+    let script = folder.join("simulated_mesh.py").to_string_lossy().into_owned();
+    let settings = ["--ports", "16"].iter().chain(settings).map(|s| (*s).to_owned());
+    let config = ProcessConfig {
+        arguments: std::iter::once(script).chain(settings).collect(),
+        ..ProcessConfig::default()
+    };
+    ProcessHardware::new("mesh", &mesh(), config).unwrap()
+}
+
+/// Python's mesh, written from its formulas, is this one.
+#[test]
+fn an_ideal_instrument_measures_what_the_device_computes() {
+    if !python() {
+        return;
+    }
+    let (mesh, seed) = (mesh(), Seed::new(11));
+    let light = seed.child("light").tensor(rand_distr::StandardUniform, &[5, 16], DType::F64);
+    let light = light.unwrap();
+    let controls = mesh.init(&seed, DType::F64).unwrap();
+    let want = mesh.forward(&light, &controls, &Deviations::none()).unwrap();
+    let read = |settings: &[&str]| {
+        let got = instrument_of_mesh(settings).measure(&light, &controls).unwrap();
+        let apart = (&got - &want).unwrap().to_vec2::<f64>().unwrap().concat();
+        apart.into_iter().fold(0.0, |worst: f64, x| worst.max(x.abs()))
+    };
+    assert!(read(&[]) < 1e-13, "{}", read(&[]));
+    assert!(read(&["--phase-rad", "0.15", "--splitter", "0.15"]) > 0.01);
+}
+
+#[test]
+fn dual_adaptive_training_goes_through_an_instrument_and_resumes_to_the_same_bits() {
+    if !python() {
+        return;
+    }
+    const DAT: &str = r#"{"train": "phases", "strategy": {"dat": {"settings": {"warm_up": 2}}},
+        "optimizer": {"adam": {"rate": 0.01}}, "epochs": 6, "batch_size": 64}"#;
+    let train = |checkpoint: Option<PathBuf>, stop: &mut Stop| {
+        let model = OneMesh::new(DType::F32);
+        let mut lab = Lab::new();
+        let settings = ["--phase-rad", "0.15", "--splitter", "0.15", "--noise", "0.001"];
+        lab.insert("mesh".to_owned(), Box::new(instrument_of_mesh(&settings)));
+        let checkpoint = checkpoint.map(|path| CheckpointConfig {
+            path,
+            every: 1,
+            resume: true,
+            fingerprint: "test".into(),
+        });
+        let settings = DualAdaptiveSettings { networks: 2, warm_up: 2, ..Default::default() };
+        let mut strategy = DualAdaptive::new(settings, &model, &Seed::new(3)).unwrap();
+        let mut trainer = Trainer {
+            model: &model,
+            strategy: &mut strategy,
+            optimizer: &mut Descent(Adam::new(0.01).unwrap()),
+            lab: &mut lab,
+            loss: CROSS_ENTROPY,
+        };
+        let config = recipe(DAT).config(Seed::new(3), checkpoint);
+        let result = trainer.train(&digits(320), &config, &mut |_| Ok(BTreeMap::new()), stop);
+        result.map(|_| bits(&model))
+    };
+    let mut whole = Stop { losses: Vec::new(), after: usize::MAX };
+    let want = train(None, &mut whole).unwrap();
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+    let (first, last) = (mean(&whole.losses[..5]), mean(&whole.losses[25..]));
+    assert!(last < first - 0.05, "from {first} to {last}");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    // In the third epoch, with networks.
+    assert!(train(Some(path.clone()), &mut Stop { losses: Vec::new(), after: 13 }).is_err());
+    let got = train(Some(path), &mut Stop { losses: Vec::new(), after: usize::MAX }).unwrap();
     assert_eq!(got, want);
 }
