@@ -222,7 +222,41 @@ fn check(map: &Heatmap) -> Result<Ramp> {
     Ramp::new(&map.title, &map.values)
 }
 
+/// How the names of columns are written.
+#[derive(Clone, Copy)]
+enum ColumnNames {
+    /// Below their columns, every so many of them.
+    Across(usize),
+    /// Turned: few long ones.
+    Upwards,
+}
+
+impl ColumnNames {
+    fn of(map: &Heatmap, cell: f64) -> Self {
+        let widest = map.x.1.iter().map(|name| width_px(name, SMALL_PX)).fold(0.0, f64::max);
+        match every(widest + 6.0, cell) {
+            Some(step) if map.x.1.len() > 12 || step == 1 => Self::Across(step),
+            _ => Self::Upwards,
+        }
+    }
+
+    /// What they take below the map.
+    fn height_px(self, map: &Heatmap) -> f64 {
+        let widest = map.x.1.iter().map(|name| width_px(name, SMALL_PX)).fold(0.0, f64::max);
+        match self {
+            Self::Across(_) => 24.0,
+            Self::Upwards => widest.min(NAME_PX) + 12.0,
+        }
+    }
+}
+
+/// Every second, fifth or tenth name where there is no room for all.
+fn every(room: f64, cell: f64) -> Option<usize> {
+    [1, 2, 5, 10, 20, 50].into_iter().find(|n| *n as f64 * cell >= room)
+}
+
 struct Layout {
+    names: ColumnNames,
     cell: f64,
     left: f64,
     top: f64,
@@ -232,8 +266,8 @@ struct Layout {
     height: f64,
 }
 
-/// The widest that a row's name is shown.
-const NAME_PX: f64 = 150.0;
+/// The widest that a name is shown.
+const NAME_PX: f64 = 190.0;
 
 impl Layout {
     fn new(map: &Heatmap, ramp: &Ramp) -> Self {
@@ -245,10 +279,11 @@ impl Layout {
         let cell = ((WIDTH_PX - left - beside) / columns).min(480.0 / rows).clamp(1.0, 56.0);
         let top = if map.title.is_empty() { 14.0 } else { 44.0 };
         let (right, bottom) = (left + cell * columns, top + cell * rows);
-        let below = 24.0 + if map.x.0.is_empty() { 0.0 } else { 24.0 };
+        let names = ColumnNames::of(map, cell);
+        let below = names.height_px(map) + if map.x.0.is_empty() { 0.0 } else { 24.0 };
         // A colour bar next to few rows still has room for its label.
         let height = (bottom + below).max(top + 120.0);
-        Self { cell, left, top, right, bottom, width: right + beside, height: height + 8.0 }
+        Self { names, cell, left, top, right, bottom, width: right + beside, height: height + 8.0 }
     }
 
     fn title_left(&self) -> f64 {
@@ -300,20 +335,24 @@ fn draw_cells(canvas: &Canvas<'_>, map: &Heatmap, ramp: &Ramp, layout: &Layout) 
 }
 
 fn draw_labels(canvas: &Canvas<'_>, map: &Heatmap, layout: &Layout) -> Result<()> {
-    let widest = map.x.1.iter().map(|name| width_px(name, SMALL_PX)).fold(0.0, f64::max);
-    // Every second, fifth or tenth name where there is no room for all.
-    let every =
-        |room: f64| [1, 2, 5, 10, 20, 50].into_iter().find(|n| f64::from(*n) * layout.cell >= room);
-    // Many names in sequence are thinned out; few long ones are shortened.
-    let (step, room) = match every(widest + 6.0) {
-        Some(step) if map.x.1.len() > 12 || step == 1 => (step as usize, f64::INFINITY),
-        _ => (1, layout.cell - 4.0),
+    let step = match layout.names {
+        ColumnNames::Across(step) => step,
+        ColumnNames::Upwards => 1,
     };
     for (column, name) in map.x.1.iter().enumerate().step_by(step) {
-        let at = (layout.center(0, column).0, layout.bottom + 13.0);
-        canvas.text(&fitted(name, SMALL_PX, room), at, TextLook::new(SMALL_PX, HPos::Center))?;
+        let x = layout.center(0, column).0;
+        let (text, y, look) = match layout.names {
+            ColumnNames::Across(_) => {
+                (name.clone(), layout.bottom + 13.0, TextLook::new(SMALL_PX, HPos::Center))
+            }
+            ColumnNames::Upwards => {
+                let look = TextLook { upwards: true, ..TextLook::new(SMALL_PX, HPos::Right) };
+                (fitted(name, SMALL_PX, NAME_PX), layout.bottom + 7.0, look)
+            }
+        };
+        canvas.text(&text, (x, y), look)?;
     }
-    let step = every(SMALL_PX + 2.0).unwrap_or(100) as usize;
+    let step = every(SMALL_PX + 2.0, layout.cell).unwrap_or(100);
     for (row, name) in map.y.1.iter().enumerate().step_by(step) {
         let at = (layout.left - 7.0, layout.center(row, 0).1);
         canvas.text(&fitted(name, SMALL_PX, NAME_PX), at, TextLook::new(SMALL_PX, HPos::Right))?;
@@ -322,7 +361,7 @@ fn draw_labels(canvas: &Canvas<'_>, map: &Heatmap, layout: &Layout) -> Result<()
     let x_label = fitted(&map.x.0, LABEL_PX, layout.width - 40.0);
     canvas.text(
         &x_label,
-        (middle.0, layout.bottom + 36.0),
+        (middle.0, layout.bottom + layout.names.height_px(map) + 12.0),
         TextLook::new(LABEL_PX, HPos::Center),
     )?;
     let upwards = TextLook { upwards: true, ..TextLook::new(LABEL_PX, HPos::Center) };

@@ -45,7 +45,10 @@ fn of_magnitude(
     let place = format!("lambda_max of {name} between {low} and {high}, {}", view.name);
     let Some(values) = values else { return Ok(left_out(place)) };
     let found = over_seeds(values)?;
-    let verdict = if found.low >= low && found.high <= high {
+    let verdict = if values.len() == 1 {
+        // A single seed says nothing of others.
+        Verdict::NotTested
+    } else if found.low >= low && found.high <= high {
         Verdict::Holds
     } else if found.high < low || found.low > high {
         Verdict::DoesNotHold
@@ -119,6 +122,7 @@ mod tests {
         assert_eq!(verdict(Some(&[3000.0, 3100.0, 2900.0])), Verdict::DoesNotHold);
         assert_eq!(verdict(Some(&[100.0, 120.0, 90.0])), Verdict::Undecided);
         assert_eq!(verdict(None), Verdict::NotTested);
+        assert_eq!(verdict(Some(&[300.0])), Verdict::NotTested);
     }
 
     #[test]

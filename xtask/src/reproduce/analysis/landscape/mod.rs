@@ -241,7 +241,8 @@ fn of_batches(batches: usize, plan: &Plan, context: &Context<'_>) -> Result<Tabl
         }
         found.sort_by(f64::total_cmp);
         let (least, largest) = (found[0], found[found.len() - 1]);
-        let numbers = [least, found[found.len() / 2], largest, largest / least];
+        let median = 0.5 * (found[(found.len() - 1) / 2] + found[found.len() / 2]);
+        let numbers = [least, median, largest, largest / least];
         let mut line = vec![Cell::Text(context.label(key))];
         line.extend(numbers.map(Cell::Number));
         table.push(line)?;
