@@ -29,11 +29,14 @@ pub(crate) fn ports(shape: &[usize]) -> Vec<DeviationPort> {
 /// How [`pnn_core::ops::resample`] shows panel number `panel`: linear part and shift, in f64 and with the gradients
 /// of the deviations. `None` if it is aligned.
 ///
-/// A picture that is turned by `a`, enlarged by `s`, sheared by `k` and then shifted shows at a pixel what was at
+/// A picture that is sheared by `k`, then turned by `a` and enlarged by `s`, and then shifted shows at a pixel `p` what
+/// was at
 ///
 /// ```text
 /// (1 -k; 0 1) (cos a  sin a; -sin a  cos a) / s (p - centre - shift) + centre
 /// ```
+///
+/// which undoes these from the last to the first.
 pub(crate) fn motion(deviations: &Deviations, panel: usize) -> Result<Option<(Tensor, Tensor)>> {
     let mut aligned = true;
     for port in ports(&[]) {

@@ -16,8 +16,8 @@ use pnn_core::{
 };
 use pnn_train::{
     Backprop, Batch, CROSS_ENTROPY, Climb, D2nn, DeviationAscent, DeviationAscentSettings,
-    FcActivation, Form, FreeSpaceMlp, LeNet5, MrrFactory, Slope, StepContext, Strategy, Trained,
-    Turn,
+    FcActivation, Form, FreeSpaceMlp, LeNet5, Loss, MrrFactory, Slope, StepContext, Strategy,
+    Trained, Turn,
 };
 use rand_distr::StandardUniform;
 
@@ -335,43 +335,113 @@ fn probes_go_to_both_sides_and_ends_stay_within_limits() {
     assert!((mean - 0.25).abs() < 0.029 && sizes.iter().all(|d| *d > 0.0 && *d <= 0.5), "{mean}");
 }
 
-/// Nearest neighbours have no slope, bilinear sampling has; both networks of the paper can be climbed.
-#[test]
-fn the_networks_of_the_paper_can_be_climbed() {
-    let seed = Seed::new(3);
-    let images = seed.tensor(rand_distr::StandardUniform, &[4, 1, 28, 28], DType::F32).unwrap();
-    let batch = Batch::new(images, Tensor::from_vec(vec![0u32, 1, 2, 3], 4).unwrap());
-    let run = |sampling, slope, free: bool| {
-        let (model, layer): (Box<dyn Model>, _) = if free {
-            (Box::new(FreeSpaceMlp::new(sampling, &seed, DType::F32).unwrap()), "fc1")
+/// One of the two networks of the paper whose panels can be turned, and a batch for it.
+struct Turned {
+    model: Box<dyn Model>,
+    layer: &'static str,
+    loss: Loss,
+    batch: Batch,
+}
+
+impl Turned {
+    fn new(free: bool, sampling: Sampling) -> Self {
+        let seed = Seed::new(3);
+        let images = seed.tensor(StandardUniform, &[4, 1, 28, 28], DType::F64).unwrap();
+        let batch = Batch::new(images, Tensor::from_vec(vec![0u32, 1, 2, 3], 4).unwrap());
+        if free {
+            let model = FreeSpaceMlp::new(sampling, &seed, DType::F64).unwrap();
+            Self { model: Box::new(model), layer: "fc1", loss: CROSS_ENTROPY, batch }
         } else {
-            (Box::new(D2nn::new(sampling, &seed, DType::F32).unwrap()), D2nn::OPTICS)
-        };
-        let climb = Climb { layers: vec![layer.into()], ..climb("rotation_deg") };
-        let settings = DeviationAscentSettings { slope, ..settings(vec![climb]) };
-        let mut strategy = DeviationAscent::new(settings, model.as_ref()).unwrap();
-        let before = model.parameters().named();
+            let model = D2nn::new(sampling, &seed, DType::F64).unwrap();
+            Self { model: Box::new(model), layer: D2nn::OPTICS, loss: D2nn::LOSS, batch }
+        }
+    }
+
+    /// The loss with the panels turned by `degrees`.
+    fn at(&self, degrees: &Tensor) -> Tensor {
+        let mut chip = Chip::ideal();
+        chip.layer_mut(self.layer).add("rotation_deg", degrees).unwrap();
+        let (mut truth, counters) = (InSilico(&chip), Counters::default());
+        let mut pass = Pass::new(Mode::Eval, &mut truth, &counters);
+        let outputs = self.model.forward(&self.batch.images, &mut pass).unwrap();
+        (self.loss)(&outputs, &self.batch.labels).unwrap()
+    }
+
+    fn weights(&self) -> Vec<f64> {
+        let named = self.model.parameters().named();
+        let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        named.values().flat_map(values).collect()
+    }
+
+    /// The weights after a descent with the gradient that panels turned by `degrees` have.
+    fn descended_at(self, degrees: f64) -> Vec<f64> {
+        let store = self.at(&Tensor::new(degrees).unwrap()).backward().unwrap();
+        let parameters = self.model.parameters();
+        let mut rule = Sgd::new(0.1, 0.0).unwrap();
+        let gradients = parameters.gradients(&store);
+        pnn_core::optim::Rule::update(&mut rule, parameters, &gradients).unwrap();
+        self.weights()
+    }
+
+    /// The weights after a step of the strategy, which climbs from the calibrated setting.
+    fn climbed(self, slope: Slope, climb: Climb) -> pnn_train::Result<Vec<f64>> {
+        let climb = Climb { layers: vec![self.layer.into()], probe: 5.0, ..climb };
+        let settings =
+            DeviationAscentSettings { slope, form: Form::Equation4, ..settings(vec![climb]) };
         let mut cx = StepContext {
-            model: model.as_ref(),
-            optimizer: &mut SharpnessAware::new(rule(), Sam::new(0.1).unwrap()),
+            model: self.model.as_ref(),
+            optimizer: &mut Descent(Sgd::new(0.1, 0.0).unwrap()),
             lab: &mut Lab::new(),
             counters: &Counters::default(),
             epoch: 0,
             step: 0,
-            seed: seed.child("step"),
-            loss: if free { CROSS_ENTROPY } else { D2nn::LOSS },
+            seed: Seed::new(3).child("step"),
+            loss: self.loss,
         };
-        strategy.step(&batch, &mut cx).map(|report| {
-            assert!(report.loss.is_finite());
-            let after = model.parameters().named();
-            let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            assert!(after.iter().all(|(name, t)| values(t) != values(&before[name])));
-        })
+        let calibrated: f64 = self.at(&Tensor::new(0.0).unwrap()).to_scalar().unwrap();
+        let mut strategy = DeviationAscent::new(settings, self.model.as_ref()).unwrap();
+        let report = strategy.step(&self.batch, &mut cx)?;
+        assert!((report.loss / calibrated - 1.0).abs() < 1e-12, "{} {calibrated}", report.loss);
+        Ok(self.weights())
+    }
+}
+
+/// Nearest neighbours have no slope, bilinear sampling has; both networks of the paper are climbed, and descend with the
+/// gradient of panels that are turned.
+#[test]
+fn the_networks_of_the_paper_can_be_climbed() {
+    let climb = |rate, limits| Climb { rate, limits, ..climb("rotation_deg") };
+    let apart = |a: &[f64], b: &[f64]| {
+        assert_eq!(a.len(), b.len());
+        a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
     };
     for free in [true, false] {
-        run(Sampling::Nearest, Slope::OneSided, free).unwrap();
-        run(Sampling::Bilinear, Slope::Analytic, free).unwrap();
-        let error = run(Sampling::Nearest, Slope::Analytic, free).unwrap_err().to_string();
+        let network = |sampling| Turned::new(free, sampling);
+        let nearest = || network(Sampling::Nearest);
+        // Where the limits leave one place, it is there that the gradient is taken.
+        let aligned = nearest().descended_at(0.0);
+        let held = nearest().climbed(Slope::OneSided, climb(1.0, Some([1.5, 1.5]))).unwrap();
+        assert!(apart(&held, &nearest().descended_at(1.5)) < 1e-12);
+        assert!(apart(&held, &aligned) > 1e-6);
+        // With no rate that is the calibrated setting, and with one the measured slope leads away from it.
+        let still = nearest().climbed(Slope::OneSided, climb(0.0, None)).unwrap();
+        assert!(apart(&still, &aligned) < 1e-12);
+        let far = climb(1e9, Some([-3.0, 3.0]));
+        let moved = nearest().climbed(Slope::OneSided, far).unwrap();
+        let ends = [-3.0, 3.0].map(|end| apart(&moved, &nearest().descended_at(end)));
+        assert!(ends[0].min(ends[1]) < 1e-12 && ends[0].max(ends[1]) > 1e-6, "{ends:?}");
+
+        // The slope of bilinear sampling, found here.
+        let bilinear = || network(Sampling::Bilinear);
+        let degrees = Var::new(&Tensor::new(0.0).unwrap());
+        let store = bilinear().at(&degrees.tensor()).backward().unwrap();
+        let slope: f64 = store.get(&degrees.tensor()).unwrap().to_scalar().unwrap();
+        let rate = 1.5 / slope.abs();
+        let climbed = bilinear().climbed(Slope::Analytic, climb(rate, None)).unwrap();
+        assert!(apart(&climbed, &bilinear().descended_at(rate * slope)) < 1e-9);
+        assert!(apart(&climbed, &bilinear().descended_at(-rate * slope)) > 1e-6);
+
+        let error = nearest().climbed(Slope::Analytic, climb(1.0, None)).unwrap_err().to_string();
         assert!(error.contains("a gradient in rotation_deg: sample bilinearly"), "{error}");
     }
 }

@@ -48,12 +48,13 @@ impl Detectors {
                     return Err(Error::Range { what, value: 0.0, allowed: "[1, infinity)" });
                 }
             }
-            for (what, end, size) in [
-                ("last row of a detector", region.top + region.height, grid.height),
-                ("last column of a detector", region.left + region.width, grid.width),
+            for (what, first, count, size) in [
+                ("last row of a detector", region.top, region.height, grid.height),
+                ("last column of a detector", region.left, region.width, grid.width),
             ] {
-                if end > size {
-                    let (value, allowed) = ((end - 1) as f64, "inside the grid");
+                let last = first.saturating_add(count - 1);
+                if last >= size {
+                    let (value, allowed) = (last as f64, "inside the grid");
                     return Err(Error::Range { what, value, allowed });
                 }
             }

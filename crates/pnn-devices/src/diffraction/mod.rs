@@ -8,6 +8,7 @@ mod detectors;
 mod grid;
 mod network;
 mod panels;
+mod range;
 mod space;
 
 pub use crate::detection::SHOT_NOISE;

@@ -25,7 +25,9 @@ pub enum Element {
         /// Focal length in m; negative for a lens that spreads light.
         focal_length_m: f64,
     },
-    /// A trainable phase mask, `exp(2 pi i p)` at the first wavelength and, as a relief, less at longer ones.
+    /// A trainable phase mask, `exp(2 pi i p)` at the first wavelength and, as a relief, less at longer ones. When
+    /// it is misaligned its turns `p` are moved, as heights of a relief are, and not `exp(2 pi i p)`:
+    /// [`Diffractive::with_sampling`].
     Mask,
     /// A trainable amplitude mask: the field times a transmission from 0 to 1. Where it is moved away, light is held back.
     AmplitudeMask,
@@ -193,7 +195,13 @@ impl Diffractive {
         Self::new(grid, &green, &elements, Detectors::published(grid)?)
     }
 
-    /// What a place between the pixels of a misaligned mask has.
+    /// What a place between the pixels of a misaligned mask has: by default the nearest pixel's value, as in the code of
+    /// Xu et al. (2026).
+    ///
+    /// [`Sampling::Bilinear`] takes means of the phases in turns, not of `exp(2 pi i p)`: the mask is a continuous relief,
+    /// such as printed or etched glass, and between neighbours of 0.1 and 0.9 turns lies a slope through 0.5. A modulator that
+    /// shows phases less whole turns (0.9 as -0.1) has another one there, through 0. So with it whole turns of a phase
+    /// matter as soon as a mask is moved; aligned or with [`Sampling::Nearest`], and for one wavelength, they do not.
     #[must_use]
     pub fn with_sampling(self, sampling: Sampling) -> Self {
         Self { sampling, ..self }

@@ -10,7 +10,8 @@ use pnn_core::ops::{TransferFunction, fft2, transfer};
 use super::grid::{Grid, positive};
 use crate::{Error, Result};
 
-/// How propagation is computed. All three are a filter in the Fourier domain.
+/// How propagation is computed. All three are a filter in the Fourier domain; [`FreeSpace::range_m`] has the distances
+/// between which each is right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Method {
     /// The exact transfer function (Goodman, Introduction to Fourier Optics, 3.10.2):
@@ -19,17 +20,17 @@ pub enum Method {
     /// H(fx, fy) = exp(i z kz),   kz = 2 pi sqrt(1/lambda^2 - fx^2 - fy^2)
     /// ```
     ///
-    /// Where the root is imaginary the wave is evanescent and decays. Sampled well enough up to
-    /// [`FreeSpace::limit_m`].
+    /// Where the root is imaginary the wave is evanescent and decays. For short distances.
     AngularSpectrum,
     /// The paraxial one, `exp(i k z) exp(-i pi lambda z (fx^2 + fy^2))`: good where `z^3` is large against
-    /// `pi r^4 / (4 lambda)`, `r` the largest distance between a point and its image (Goodman, 4.2).
+    /// `pi r^4 / (4 lambda)`, `r` the largest distance between a point and its image (Goodman, 4.2), and not so far that
+    /// samples of the transfer function are too coarse.
     Fresnel,
     /// The Rayleigh-Sommerfeld integral as a convolution (Shen and Wang, Appl. Opt. 45, 1102, 2006), of
-    /// the impulse response `z / (2 pi r^2) (1/r - i k) exp(i k r)`. Sampled well enough from
-    /// [`FreeSpace::limit_m`] on; it needs padding.
+    /// the impulse response `z / (2 pi r^2) (1/r - i k) exp(i k r)`. For long distances; it needs padding.
     Direct,
-    /// The angular spectrum up to [`FreeSpace::limit_m`], direct integration beyond.
+    /// Direct integration where it is right, the angular spectrum nearer and where nothing is padded. On a grid much longer
+    /// than high neither is right in between, and [`FreeSpace::warnings`] says so.
     #[default]
     Automatic,
 }
@@ -49,12 +50,12 @@ pub enum Method {
 /// ```
 #[derive(Debug, Clone)]
 pub struct FreeSpace {
-    grid: Grid,
-    distance_m: f64,
-    wavelengths_m: Vec<f64>,
+    pub(super) grid: Grid,
+    pub(super) distance_m: f64,
+    pub(super) wavelengths_m: Vec<f64>,
     method: Method,
-    padded: bool,
-    band_limited: bool,
+    pub(super) padded: bool,
+    pub(super) band_limited: bool,
     function: Arc<TransferFunction>,
 }
 
@@ -97,33 +98,15 @@ impl FreeSpace {
         self.computed()
     }
 
-    /// Whether the angular spectrum leaves out what its samples are too coarse for (Matsushima and
-    /// Shimobaba, Opt. Express 17, 19662, 2009).
+    /// Whether the angular spectrum leaves out what its samples are too coarse for: waves so steep that they leave the
+    /// padded grid sideways (Matsushima and Shimobaba, Opt. Express 17, 19662, 2009). Evanescent waves of pixels of less than
+    /// half a wavelength go nowhere, and stay.
     ///
     /// # Errors
     /// As [`Self::new`].
     pub fn with_band_limit(mut self, band_limited: bool) -> Result<Self> {
         self.band_limited = band_limited;
         self.computed()
-    }
-
-    /// The distance in m up to which the angular spectrum is sampled well enough, and from which on the
-    /// integral is, for the shortest wavelength. With `N` pixels of pitch `p` at the longer side, padded to
-    /// `M`, the phase of `H` turns by less than pi from one frequency to the next, up to the highest, if
-    ///
-    /// ```text
-    /// z <= M p / 2 sqrt((2 p / lambda)^2 - 1)
-    /// ```
-    ///
-    /// and that of the impulse response from one pixel to the next, up to the farthest, `N p` away, if `z` is at
-    /// least that with `M = 2 N`. Pixels of less than half a wavelength have no limit: 0 without waves that
-    /// are too steep to be sampled.
-    #[must_use]
-    pub fn limit_m(&self) -> f64 {
-        let shortest = self.wavelengths_m.iter().copied().fold(f64::INFINITY, f64::min);
-        let pixels = self.grid.height.max(self.grid.width) * if self.padded { 2 } else { 1 };
-        let steepest = (2.0 * self.grid.pitch_m / shortest).powi(2) - 1.0;
-        0.5 * pixels as f64 * self.grid.pitch_m * steepest.max(0.0).sqrt()
     }
 
     /// Its grid.
@@ -154,47 +137,16 @@ impl FreeSpace {
         self.computed()
     }
 
-    /// What makes the computed field differ from light, in sentences that name the value and the limit; none
-    /// if nothing does.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
-        let (z, limit) = (self.distance_m, self.limit_m());
-        let mut warnings = Vec::new();
-        if !self.padded {
-            warnings.push(format!(
-                "free space of {z} m is not padded: light that leaves at one side comes back at the other"
-            ));
-        }
-        match self.method() {
-            Method::AngularSpectrum if z > limit && !self.band_limited => warnings.push(format!(
-                "free space of {z} m: without a band limit the angular spectrum is sampled well enough up to \
-                 {limit:.3e} m"
-            )),
-            Method::Direct if z < limit => warnings.push(format!(
-                "free space of {z} m: direct integration is sampled well enough from {limit:.3e} m on"
-            )),
-            Method::Fresnel => {
-                let shortest = self.wavelengths_m.iter().copied().fold(f64::INFINITY, f64::min);
-                let (height, width) = (self.grid.height as f64, self.grid.width as f64);
-                let diagonal = height.hypot(width) * self.grid.pitch_m;
-                let paraxial = (PI * diagonal.powi(4) / (4.0 * shortest)).cbrt();
-                if z < paraxial {
-                    warnings.push(format!(
-                        "free space of {z} m: Fresnel propagation is good from much more than {paraxial:.3e} m on"
-                    ));
-                }
-            }
-            _ => {}
-        }
-        warnings
-    }
-
     /// The method that is used: [`Method::Automatic`] decided.
     #[must_use]
     pub fn method(&self) -> Method {
         match self.method {
             // Without padding the integral would wrap around.
-            Method::Automatic if self.padded && self.distance_m > self.limit_m() => Method::Direct,
+            Method::Automatic
+                if self.padded && self.distance_m > self.range_m(Method::Direct).0 =>
+            {
+                Method::Direct
+            }
             Method::Automatic => Method::AngularSpectrum,
             method => method,
         }
@@ -263,11 +215,13 @@ impl FreeSpace {
             1.0 / (wavelength * (2.0 * z / side).hypot(1.0))
         };
         let (highest_y, highest_x) = (limit(height), limit(width));
+        let fine = 2.0 * self.grid.pitch_m < wavelength;
         self.over_frequencies(height, width, |fx, fy| {
-            if self.band_limited && (fx.abs() > highest_x || fy.abs() > highest_y) {
+            let squared = 1.0 / (wavelength * wavelength) - fx * fx - fy * fy;
+            let limited = self.band_limited && !(fine && squared < 0.0);
+            if limited && (fx.abs() > highest_x || fy.abs() > highest_y) {
                 return Complex::default();
             }
-            let squared = 1.0 / (wavelength * wavelength) - fx * fx - fy * fy;
             let turned = TAU * squared.abs().sqrt() * z;
             if squared < 0.0 {
                 Complex::new((-turned).exp(), 0.0)
