@@ -31,12 +31,15 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let table = table(&rings.fits, &simple)?;
     println!("{}", table.to_markdown());
     let half_width = RingChip::default().half_width_nm()?;
+    let spread = rings.ring_spread();
     let words = format!(
         "Resonances spread by {:.2} half-widths of a resonance (standard deviation over {} rings): {:.3} nm for rings of the default geometry, whose \
-         half-width is {half_width:.3} nm. `reproduce --only deployed-ring` takes the same half-widths of its own rings, which are coupled more strongly.",
-        rings.half_widths(),
+         half-width is {half_width:.3} nm. `reproduce --only deployed-ring` takes the same half-widths of its own rings, which are coupled more strongly. \
+         Widths spread by {:.0} % of their mean.",
+        spread.half_widths,
         rings.fits.len(),
-        rings.half_widths() * half_width
+        spread.half_widths * half_width,
+        100.0 * spread.widths
     );
     println!("{words}");
     let section = Section::new("Fits")

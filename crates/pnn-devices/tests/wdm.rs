@@ -6,9 +6,12 @@ use pnn_core::layers::Product;
 use pnn_core::ops::ConvGeometry;
 use pnn_core::testing::conformance;
 use pnn_core::{Controls, DType, Deviations, PhysicalLayer, Seed, Tensor};
-use pnn_devices::mrr::wdm::{Setting, THERMAL_CROSSTALK, ThermalCrosstalk, WdmBank, WdmConfig};
+use pnn_devices::mrr::wdm::{
+    Setting, THERMAL_CROSSTALK, ThermalCrosstalk, WIDTH_ERROR, WdmBank, WdmConfig,
+};
 use pnn_devices::mrr::{
     Detection, MrrLinear, Parametrisation, RESONANCE_SHIFT_NM, RingGeometry, RingWeight,
+    TransferFunction,
 };
 use proptest::prelude::*;
 use rand_distr::{StandardUniform, Uniform};
@@ -237,6 +240,9 @@ proptest! {
             let shift = seed.child("shift").tensor(spread, &shape, DType::F64).unwrap();
             chip = chip.with(RESONANCE_SHIFT_NM, shift);
             chip = chip.with(THERMAL_CROSSTALK, Tensor::new(0.005).unwrap());
+            let narrower = Uniform::new(-0.1, 0.0).unwrap();
+            let width = seed.child("width").tensor(narrower, &shape, DType::F64).unwrap();
+            chip = chip.with(WIDTH_ERROR, width);
         }
         let found = bank.calibrate(&wanted, &chip, 1e-10).unwrap();
         prop_assert_eq!(found.unreached, 0);
@@ -249,6 +255,28 @@ proptest! {
         let settings = found.controls.get("current").unwrap();
         prop_assert!(values(settings).into_iter().all(|current| bounds.contains(current)));
     }
+}
+
+/// One ring on one wavelength: its weight at so many half-widths is the same, however wide it is.
+#[test]
+fn a_wider_line_has_its_weights_farther_out() {
+    let config = WdmConfig { channels: 1, ..WdmConfig::default() };
+    let bank = bank(linear(6, 2), config, 0.0, 0.0);
+    let controls = drawn(&bank, 3);
+    let ideal = Deviations::none();
+    let x = values(&bank.detunings(&controls, &ideal).unwrap());
+    let single = RingWeight::new(*bank.ring(), config.detection).unwrap();
+    let errors: Vec<f64> = (0..12).map(|n| 0.1 * f64::from(n) - 0.5).collect();
+    let errors_of = Tensor::from_vec(errors.clone(), [2, 6]).unwrap();
+    let wide = ideal.clone().with(WIDTH_ERROR, errors_of);
+    let got = values(&bank.weights(&controls, &wide).unwrap().unwrap());
+    for ((x, error), got) in x.into_iter().zip(errors).zip(got) {
+        let want = single.weight(x / (1.0 + error));
+        assert!((got - want).abs() < 1e-12, "{got} for {want}");
+    }
+    let gone = ideal.with(WIDTH_ERROR, Tensor::new(-1.0).unwrap());
+    let error = bank.weights(&controls, &gone).unwrap_err().to_string();
+    assert_eq!(error, "width_error is -1, allowed is (-1, infinity)");
 }
 
 #[test]

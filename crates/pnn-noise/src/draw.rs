@@ -10,6 +10,9 @@ use crate::{Beyond, Error, Result, Source, Spread};
 
 /// Deviation port that shifts of a resonance enter.
 const RESONANCE: &str = "resonance_shift_nm";
+/// Deviation port that widths of a resonance enter, and how far they may be off.
+const WIDTH: &str = "width_error";
+const WIDTH_LIMIT: f64 = 0.9;
 /// Deviation port that errors of weights enter.
 const WEIGHT: &str = "weight_error";
 /// Deviation port that errors of detected outputs enter.
@@ -58,6 +61,12 @@ impl Source {
                 // Not the layer's stream: the chip has one temperature.
                 let share = uniform.sample(&mut chip_seed.rng());
                 vec![(RESONANCE, Tensor::new(share * max_kelvin * nm_per_kelvin)?)]
+            }
+            Self::Width { std } => {
+                let dims = self.port(layer, WIDTH)?.dims().to_vec();
+                let size = dims.iter().product();
+                let errors = limited(std, WIDTH_LIMIT, Beyond::Redraw, size, &layer_seed)?;
+                vec![(WIDTH, errors.reshape(dims)?)]
             }
             Self::Weight { std } => vec![(WEIGHT, normal(WEIGHT, std)?)],
             Self::Readout { std } => vec![(READOUT, normal(READOUT, std)?)],

@@ -14,6 +14,12 @@ pub enum Source {
         /// Standard deviation in nm.
         std_nm: f64,
     },
+    /// Ring-to-ring spread of the widths of resonances, over their mean: independent N(0, `std`^2) for each ring, drawn again
+    /// beyond +-0.9, on port `width_error`.
+    Width {
+        /// Standard deviation over the mean.
+        std: f64,
+    },
     /// Ambient temperature, the same for all rings of the chip: `kelvin * nm_per_kelvin` on port
     /// `resonance_shift_nm`.
     Drift {
@@ -172,10 +178,14 @@ fn published_nm_per_kelvin() -> f64 {
     0.08
 }
 
+/// With a larger one hardly a draw would be kept.
+const WIDEST_STD: f64 = 9.0;
+
 impl Source {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Fabrication { .. } => "fabrication",
+            Self::Width { .. } => "width",
             Self::Drift { .. } => "drift",
             Self::RandomDrift { .. } => "random_drift",
             Self::Weight { .. } => "weight",
@@ -213,6 +223,10 @@ impl Source {
             Self::RandomDrift { max_kelvin, nm_per_kelvin } => {
                 non_negative("random_drift max_kelvin", max_kelvin)?;
                 finite("random_drift nm_per_kelvin", nm_per_kelvin)
+            }
+            Self::Width { std } if (0.0..=WIDEST_STD).contains(&std) => Ok(()),
+            Self::Width { std } => {
+                Err(Error::Range { what: "width std", value: std, allowed: "[0, 9]" })
             }
             Self::Weight { std } => non_negative("weight noise std", std),
             Self::Readout { std } => non_negative("readout noise std", std),

@@ -6,7 +6,7 @@ mod common;
 use common::{linear, mesh, one, place};
 use pnn_core::layers::Product;
 use pnn_core::{Deviations, Physical, Seed};
-use pnn_devices::mrr::wdm::{THERMAL_CROSSTALK, ThermalCrosstalk, WdmBank, WdmConfig};
+use pnn_devices::mrr::wdm::{THERMAL_CROSSTALK, ThermalCrosstalk, WIDTH_ERROR, WdmBank, WdmConfig};
 use pnn_noise::{Source, Spread};
 
 fn rings(name: &str) -> Physical {
@@ -38,6 +38,30 @@ fn a_layer_has_one_crosstalk_and_its_own() {
     let mean = (0..1000).map(|seed| drawn(uniform, seed)[0]).sum::<f64>() / 1000.0;
     // 0.05 / sqrt(12 000) is 4.6e-4.
     assert!((mean - 0.025).abs() < 2e-3, "{mean}");
+}
+
+/// Each ring has a width of its own, near N(0, std), and none is gone.
+#[test]
+fn rings_differ_in_width() {
+    let product = Product::Linear { inputs: 100, outputs: 40 };
+    let bank = WdmBank::new(product, WdmConfig::default(), ThermalCrosstalk::none(4)).unwrap();
+    let layer = place("fc1", bank);
+    let drawn = |std: f64, seed: u64| -> Vec<f64> {
+        let chip = one(Source::Width { std }).draw(&[&layer], 1, &Seed::new(seed)).unwrap();
+        let deviations = chip.layer("fc1").unwrap();
+        deviations.check(layer.device().ports()).unwrap();
+        let errors = deviations.get(WIDTH_ERROR).unwrap();
+        errors.flatten_all().unwrap().to_vec1::<f64>().unwrap()
+    };
+    let errors = drawn(0.1, 1);
+    assert_eq!((errors.len(), errors == drawn(0.1, 1)), (4000, true));
+    let mean = errors.iter().sum::<f64>() / 4000.0;
+    let std = (errors.iter().map(|e| e * e).sum::<f64>() / 4000.0).sqrt();
+    // Standard errors are 0.0016 and 0.0011.
+    assert!(mean.abs() < 0.006 && (std - 0.1).abs() < 0.004, "{mean} {std}");
+    assert!(drawn(2.0, 1).iter().all(|error| error.abs() <= 0.9));
+    let error = pnn_noise::NoiseModel::all_layers(Source::Width { std: -0.1 }).unwrap_err();
+    assert_eq!(error.to_string(), "width std is -0.1, allowed is [0, 9]");
 }
 
 /// The same number means the same heat whoever draws it: that of a chip is what the device does with its port.

@@ -32,6 +32,7 @@ fn layers_without_the_port_are_named() {
     for noise in everything() {
         let (name, needs) = match noise.source {
             Source::Fabrication { .. } => ("fabrication", "port \"resonance_shift_nm\""),
+            Source::Width { .. } => ("width", "port \"width_error\""),
             Source::Drift { .. } => ("drift", "port \"resonance_shift_nm\""),
             Source::RandomDrift { .. } => ("random_drift", "port \"resonance_shift_nm\""),
             Source::Weight { .. } => ("weight", "port \"weight_error\""),

@@ -16,7 +16,7 @@ use crate::heaters::Banks;
 use crate::networks::Kept;
 use crate::reproduce::config::{Ambient, Analysis, Catalogue, DataChoice, default_folder};
 use crate::reproduce::data::Data;
-use crate::reproduce::measured::MeasuredRings;
+use crate::reproduce::measured::{MeasuredRings, RingSpread};
 use crate::reproduce::provenance::commit;
 use sections::{accuracy, power, tolerance};
 
@@ -58,7 +58,7 @@ struct Deployment {
     model: Box<dyn Model>,
     recipe: Recipe,
     spec: Ambient,
-    std_nm: f64,
+    spread: RingSpread,
     banks: Banks,
     images: Dataset,
     calibration: Dataset,
@@ -72,11 +72,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let (model, recipe) = network(&args.network)?;
     let spec = ambient()?;
     let measured = args.curves.as_deref().map(MeasuredRings::read).transpose()?;
-    let (half_widths, source) = match &measured {
-        Some(rings) => (rings.half_widths(), rings.name.clone()),
-        None => (spec.spread_half_widths, spec.spread_source.clone()),
-    };
-    let std_nm = half_widths * recipe.ring_chip.half_width_nm()?;
+    let spread = spec.spread(measured.as_ref());
     let (data, _) = Data::load(DataChoice::Digits, args.data.as_ref())?;
     let there = data.test.len();
     if !(1..=there).contains(&args.images) {
@@ -86,7 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let images = data.test.range(0, args.images)?;
     let calibration = data.train.range(0, CALIBRATION)?;
     let banks = Banks::of(&recipe.ring_chip)?;
-    let deployment = Deployment { model, recipe, spec, std_nm, banks, images, calibration };
+    let deployment = Deployment { model, recipe, spec, spread, banks, images, calibration };
 
     let settings = Settings::of(deployment.model.as_ref(), Some(args.bits))?;
     settings.write(&args.out)?;
@@ -105,14 +101,19 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         anew.display()
     );
 
-    let spread = format!(
-        "{} On {:.2} % of its waveguides some weight is out of reach of heaters set anew. Resonances of chips spread by {half_widths:.2} half-widths, {std_nm:.3} nm ({source}), in all layers; crosstalk differs by {} from what training knew \
+    let spread = &deployment.spread;
+    let about = format!(
+        "{} On {:.2} % of its waveguides some weight is out of reach of heaters set anew. Resonances of chips spread by {:.2} half-widths, {:.3} nm, and their widths by {:.0} % ({}), in all layers; crosstalk differs by {} from what training knew \
          (standard deviation). Settings are for {} C; resonances move by {} nm/K.",
         match &args.deviations {
             Some(path) => format!("The chip is that of {}.", path.display()),
             None => format!("The chip is number {} of those that can be drawn.", args.chip),
         },
         100.0 * unreached,
+        spread.half_widths,
+        spread.nm(&deployment.recipe.ring_chip)?,
+        100.0 * spread.widths,
+        spread.source,
         deployment.spec.crosstalk_std,
         deployment.spec.calibrated_at,
         deployment.spec.nm_per_kelvin
@@ -123,7 +124,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         .provenance("data", format!("{}, first {} test images", data.name, args.images))
         .provenance("settings (SHA-256)", settings.checksum()?)
         .provenance("commit", commit());
-    let (accuracy, headline) = accuracy(&deployment, &chip, spread)?;
+    let (accuracy, headline) = accuracy(&deployment, &chip, about)?;
     report = report.summary(headline).section(accuracy);
     let (tolerance, headline) = tolerance(&deployment, &chip, args.tolerance)?;
     report = report.summary(headline).section(tolerance);
@@ -210,7 +211,7 @@ fn measured_chip(model: &dyn Model, path: &Path) -> Result<Chip> {
 impl Deployment {
     /// A chip of so many times the spread of the rings, at the temperature of the calibration.
     fn chip(&self, number: u64, spread: f64) -> Result<Chip> {
-        let noise = self.spec.noise(spread * self.std_nm)?;
+        let noise = self.spec.noise(&self.spread, &self.recipe.ring_chip, spread)?;
         let seed = Seed::new(0).child("ambient").index(number);
         Ok(noise.draw(&self.model.physical_layers(), 1, &seed)?)
     }

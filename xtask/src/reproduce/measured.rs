@@ -6,10 +6,28 @@ use std::path::Path;
 use pnn_devices::mrr::measured::{Axis, Curve, ResonanceFit, Spread, Tuning, read_curves, spread};
 
 use pnn_noise::{NoiseModel, Source};
-use pnn_train::{RawRecipe, Recipe, StrategyRecipe, Trained};
+use pnn_train::{RawRecipe, Recipe, RingChip, StrategyRecipe, Trained};
 
 use super::config::{Method, TunedOn};
 use crate::error::{Error, Result};
+
+/// How the rings of a chip differ.
+#[derive(Debug, Clone)]
+pub(crate) struct RingSpread {
+    /// Standard deviation of the resonances in half-widths of one.
+    pub(crate) half_widths: f64,
+    /// Standard deviation of the widths over their mean.
+    pub(crate) widths: f64,
+    /// Where that is from.
+    pub(crate) source: String,
+}
+
+impl RingSpread {
+    /// Standard deviation of the resonances of a chip's rings in nm.
+    pub(crate) fn nm(&self, chip: &RingChip) -> Result<f64> {
+        Ok(self.half_widths * chip.half_width_nm()?)
+    }
+}
 
 /// Measured rings, and how they differ.
 #[derive(Debug, Clone)]
@@ -53,30 +71,38 @@ impl MeasuredRings {
     /// Lets methods of heated rings that train or are tuned on a spread take that of these.
     pub(crate) fn teach(&self, methods: &mut BTreeMap<String, Method>) -> Result<()> {
         for method in methods.values_mut().filter(|m| m.recipe.train == Trained::Heaters) {
-            let std_nm = self.half_widths() * method.recipe.ring_chip.half_width_nm()?;
+            let spread = self.ring_spread();
+            let std_nm = spread.nm(&method.recipe.ring_chip)?;
+            let of_these = |noise: &NoiseModel| with_spread(noise, std_nm, spread.widths);
             if let TunedOn::Noise(noise) = &method.tuned_on {
-                method.tuned_on = TunedOn::Noise(with_spread(noise, std_nm)?);
+                method.tuned_on = TunedOn::Noise(of_these(noise)?);
             }
             let StrategyRecipe::Nat { noise } = &method.recipe.strategy else { continue };
-            let strategy = StrategyRecipe::Nat { noise: with_spread(noise, std_nm)? };
+            let strategy = StrategyRecipe::Nat { noise: of_these(noise)? };
             let raw = RawRecipe { strategy, ..method.recipe.clone().into() };
             method.recipe = Recipe::try_from(raw)?;
         }
         Ok(())
     }
 
-    /// The standard deviation of the resonances in half-widths of one.
-    pub(crate) fn half_widths(&self) -> f64 {
-        self.spread.resonance_shift_nm(1.0)
+    /// How chips of such rings differ.
+    pub(crate) fn ring_spread(&self) -> RingSpread {
+        RingSpread {
+            half_widths: self.spread.resonance_shift_nm(1.0),
+            widths: self.spread.width,
+            source: self.name.clone(),
+        }
     }
 }
 
-/// The noise with another spread of resonances.
-fn with_spread(noise: &NoiseModel, spread_nm: f64) -> Result<NoiseModel> {
+/// The noise with another spread of resonances and of their widths.
+fn with_spread(noise: &NoiseModel, spread_nm: f64, widths: f64) -> Result<NoiseModel> {
     let mut sources = noise.sources().to_vec();
     for noise in &mut sources {
-        if let Source::Fabrication { std_nm } = &mut noise.source {
-            *std_nm = spread_nm;
+        match &mut noise.source {
+            Source::Fabrication { std_nm } => *std_nm = spread_nm,
+            Source::Width { std } => *std = widths,
+            _ => {}
         }
     }
     NoiseModel::new(sources).map_err(|e| Error::Usage(e.to_string()))
@@ -101,28 +127,32 @@ mod tests {
             rows.map(|i| format!("{i},{},{}", line(i, 4.0), line(i, 5.0))).collect();
         std::fs::write(&path, format!("Current (mA),a,b\n{}\n", rows.join("\n"))).unwrap();
         let rings = MeasuredRings::read(&path).unwrap();
-        assert!((rings.half_widths() - 2f64.sqrt()).abs() < 1e-3, "{}", rings.half_widths());
+        let spread = rings.ring_spread();
+        assert!((spread.half_widths - 2f64.sqrt()).abs() < 1e-3, "{spread:?}");
+        // Widths of 4 and 5 in heat, of which each is half a unit from the mean: 0.707 / 4.5.
+        assert!((spread.widths - 0.5f64.sqrt() / 4.5).abs() < 1e-3, "{spread:?}");
         assert_eq!((rings.fits.len(), rings.name.as_str()), (2, "2 rings of rings.csv"));
         let catalogue = Catalogue::load(&default_folder()).unwrap();
         let mut methods = catalogue.profiles["controlled"].methods.clone();
         rings.teach(&mut methods).unwrap();
         let chip = methods["heaters-nat"].recipe.ring_chip;
-        let std_nm = rings.half_widths() * chip.half_width_nm().unwrap();
+        let want = [spread.nm(&chip).unwrap(), spread.widths];
         let spreads = |noise: &NoiseModel| -> Vec<f64> {
             let of = |noise: &pnn_noise::Noise| match noise.source {
                 Source::Fabrication { std_nm } => Some(std_nm),
+                Source::Width { std } => Some(std),
                 _ => None,
             };
             noise.sources().iter().filter_map(of).collect()
         };
         for key in ["heaters-nat", "heaters-bp"] {
             let TunedOn::Noise(noise) = &methods[key].tuned_on else { panic!("{key}") };
-            assert_eq!(spreads(noise), [std_nm], "{key}");
+            assert_eq!(spreads(noise), want, "{key}");
         }
         let StrategyRecipe::Nat { noise } = &methods["heaters-nat"].recipe.strategy else {
             panic!("no NAT")
         };
-        assert_eq!(spreads(noise), [std_nm]);
+        assert_eq!(spreads(noise), want);
         // Rings that are no heaters keep theirs.
         let before = &catalogue.profiles["controlled"].methods["nat"];
         assert_eq!(methods["nat"].recipe, before.recipe);

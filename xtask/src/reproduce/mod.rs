@@ -231,7 +231,13 @@ fn measured_rings(
         }
         (None, None) => return Ok(None),
     };
-    eprintln!("{}: resonances spread by {:.2} half-widths", rings.name, rings.half_widths());
+    let spread = rings.ring_spread();
+    eprintln!(
+        "{}: resonances spread by {:.2} half-widths, widths by {:.0} %",
+        spread.source,
+        spread.half_widths,
+        100.0 * spread.widths
+    );
     Ok(Some(rings))
 }
 

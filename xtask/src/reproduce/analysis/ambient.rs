@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::heaters::{Banks, Heaters, SYMBOLS};
 use crate::reproduce::config::{Ambient, Plan, View};
 use crate::reproduce::front::Deployed;
+use crate::reproduce::measured::RingSpread;
 use crate::reproduce::training::Trained;
 
 /// What is looked at: how outputs are read, and whether heaters are set anew for each chip.
@@ -93,22 +94,8 @@ pub(super) fn analyse(spec: &Ambient, plan: &Plan, context: &Context<'_>) -> Res
     Ok(Findings { judged: Judged::of(judged), paragraphs, figures, tables, details: Vec::new() })
 }
 
-/// How far the resonances of a method's chips spread, in half-widths of one, and where that is from.
-fn spread(spec: &Ambient, context: &Context<'_>) -> (f64, String) {
-    match context.measured {
-        Some(rings) => (rings.half_widths(), rings.name.clone()),
-        None => (spec.spread_half_widths, spec.spread_source.clone()),
-    }
-}
-
-/// The same in nm.
-fn spread_nm(key: &str, spec: &Ambient, context: &Context<'_>) -> Result<f64> {
-    let chip = context.profile.methods[key].recipe.ring_chip;
-    Ok(spread(spec, context).0 * chip.half_width_nm()?)
-}
-
 fn about(spec: &Ambient, plan: &Plan, context: &Context<'_>) -> Result<String> {
-    let (half_widths, source) = spread(spec, context);
+    let RingSpread { half_widths, widths, source } = &spec.spread(context.measured);
     let first = plan.methods.first();
     let first = first.ok_or_else(|| Error::Usage("the plan has no methods".into()))?;
     let chip = context.profile.methods[first].recipe.ring_chip;
@@ -121,10 +108,11 @@ fn about(spec: &Ambient, plan: &Plan, context: &Context<'_>) -> Result<String> {
         String::new()
     };
     Ok(format!(
-        "{} chips, the same for all methods and seeds. Resonances spread by {half_widths:.2} half-widths, {:.3} nm ({source}), in all layers, and move \
+        "{} chips, the same for all methods and seeds. Resonances spread by {half_widths:.2} half-widths, {:.3} nm, and their widths by {:.0} % ({source}), in all layers; resonances move \
          by {} nm/K, all alike; the settings were made for {} C, those set anew for the spread and crosstalk of each chip, as measured there. {} rings share a waveguide. {crosstalk} A chip is good from {} % on.",
         plan.chips.unwrap_or(0),
-        spread_nm(first, spec, context)?,
+        spec.spread(context.measured).nm(&chip)?,
+        100.0 * widths,
         spec.nm_per_kelvin,
         spec.calibrated_at,
         chip.bank.channels,
@@ -143,11 +131,12 @@ fn rows(
 ) -> Result<(Vec<Row>, f64)> {
     let chips = plan.chips.ok_or_else(|| Error::Usage("the plan says no chips".into()))? as u64;
     let seed = Seed::new(0).child("ambient");
-    let drawn = spec.noise(spread_nm(key, spec, context)?)?;
+    let chip = &context.profile.methods[key].recipe.ring_chip;
+    let drawn = spec.noise(&spec.spread(context.measured), chip, 1.0)?;
     let at = vec![Vec::new(); spec.celsius.len()];
     let row = Row { key: key.to_owned(), model: Vec::new(), at };
     let mut rows = vec![row; places.len()];
-    let banks = Banks::of(&context.profile.methods[key].recipe.ring_chip)?;
+    let banks = Banks::of(chip)?;
     let mut unreached = Vec::new();
     for run in context.trained(key)? {
         let layers = run.model.physical_layers();

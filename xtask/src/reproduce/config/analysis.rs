@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use pnn_noise::{Noise, NoiseModel, Source, Spread};
+use pnn_train::RingChip;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Family, Landscape, Link};
+use crate::error::Result;
+use crate::reproduce::measured::{MeasuredRings, RingSpread};
 
 /// What is measured.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -63,6 +66,9 @@ pub(crate) struct Ambient {
     /// (`--curves`, `--reference`) say it for themselves.
     #[serde(deserialize_with = "positive")]
     pub(crate) spread_half_widths: f64,
+    /// How their widths spread: the standard deviation over the mean.
+    #[serde(deserialize_with = "positive")]
+    pub(crate) spread_widths: f64,
     /// Where that is from.
     pub(crate) spread_source: String,
     /// Standard deviation of the thermal crosstalk from ring to ring that training does not know, one value for
@@ -115,13 +121,31 @@ pub(crate) struct SweptAxis {
 }
 
 impl Ambient {
-    /// What chips are drawn from, at the temperature of the calibration.
-    pub(crate) fn noise(&self, std_nm: f64) -> pnn_noise::Result<NoiseModel> {
+    /// How rings differ: as measured ones do, if there are any.
+    pub(crate) fn spread(&self, measured: Option<&MeasuredRings>) -> RingSpread {
+        match measured {
+            Some(rings) => rings.ring_spread(),
+            None => RingSpread {
+                half_widths: self.spread_half_widths,
+                widths: self.spread_widths,
+                source: self.spread_source.clone(),
+            },
+        }
+    }
+
+    /// What chips are drawn from, at the temperature of the calibration, with so many times the spread of the rings.
+    pub(crate) fn noise(
+        &self,
+        spread: &RingSpread,
+        chip: &RingChip,
+        times: f64,
+    ) -> Result<NoiseModel> {
         let sources = [
-            Source::Fabrication { std_nm },
+            Source::Fabrication { std_nm: times * spread.nm(chip)? },
+            Source::Width { std: times * spread.widths },
             Source::Crosstalk { spread: Spread::Normal { std: self.crosstalk_std } },
         ];
-        NoiseModel::new(sources.map(|source| Noise { source, layers: None }).to_vec())
+        Ok(NoiseModel::new(sources.map(|source| Noise { source, layers: None }).to_vec())?)
     }
 
     /// The drift from the calibration.

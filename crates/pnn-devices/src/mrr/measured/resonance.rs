@@ -156,6 +156,9 @@ pub struct Spread {
     pub half_width: (f64, f64),
     /// Of the depths.
     pub depth: (f64, f64),
+    /// Standard deviation of the widths in wavelength over their mean: what `pnn_noise::Source::Width` takes. A width in current
+    /// or voltage is one in heat, and so in wavelength, times the centre.
+    pub width: f64,
     /// Number of rings.
     pub rings: usize,
 }
@@ -192,6 +195,13 @@ pub fn spread(fits: &[ResonanceFit]) -> Result<Spread> {
         centre: of(&|fit| fit.centre.value),
         half_width: of(&|fit| fit.half_width.value),
         depth: of(&|fit| fit.depth.value),
+        width: {
+            let (mean, deviation) = of(&|fit| match fit.axis {
+                Axis::Milliamp | Axis::Volt => fit.half_width.value * fit.centre.value,
+                Axis::Milliwatt | Axis::Nanometre => fit.half_width.value,
+            });
+            deviation / mean
+        },
         rings: fits.len(),
     })
 }

@@ -21,6 +21,9 @@ use crate::{Error, Result};
 /// Deviation port: heat that a ring gets of its nearest neighbour's heater beyond what the model knows, over what that ring gets;
 /// (rings, rings), from column to row.
 pub const THERMAL_CROSSTALK: &str = "thermal_crosstalk";
+/// Deviation port: by how much a ring's resonance is wider than the model's, over the model's width, above -1; its depth is the
+/// same. Rings differ so where their couplings or losses do.
+pub const WIDTH_ERROR: &str = "width_error";
 /// Deviation port of banks that are set by voltages: error of the voltage in V.
 pub const VOLTAGE_ERROR_V: &str = "voltage_error_v";
 /// Deviation port of banks that are set by heater powers: error of the power in mW.
@@ -105,7 +108,8 @@ impl Default for WdmConfig {
 /// weight     w_j = S_0j,  S_ij = T(x_i + (j - i) spacing) S_(i+1)j - D(x_i + (j - i) spacing),  S_nj = 1
 /// ```
 ///
-/// with the powers `T` and `D` of a [`Ring`] (that is balanced detection; see [`Detection`]). The detuning is that of
+/// with the powers `T` and `D` of a [`Ring`] (that is balanced detection; see [`Detection`]), of the detuning over `1 + e` where the
+/// ring's line is wider ([`WIDTH_ERROR`]). The detuning is that of
 /// [`RESONANCE_SHIFT_NM`]: laser less resonance, so heat lowers it.
 ///
 /// # Shapes
@@ -163,6 +167,7 @@ impl WdmBank {
         let pairs = PortShape::Fixed(vec![config.channels; 2]);
         let ports = vec![
             port(RESONANCE_SHIFT_NM, "nm", all()),
+            port(WIDTH_ERROR, "1", all()),
             port(THERMAL_CROSSTALK, "1", pairs),
             port(config.setting.error_port(), unit, all()),
             port(WEIGHT_ERROR, "1", all()),
@@ -256,8 +261,30 @@ impl WdmBank {
     fn programmed(&self, controls: &Controls, deviations: &Deviations) -> pnn_core::Result<Tensor> {
         deviations.check(&self.ports)?;
         let detunings = self.detunings_in_rows(controls, deviations)?;
-        let weights = self.layout.unpack(&self.rows.weights(&detunings)?)?;
+        let widths = self.widths(deviations, detunings.dtype())?;
+        let weights = self.layout.unpack(&self.rows.weights(&detunings, widths.as_ref())?)?;
         deviations.shift(WEIGHT_ERROR, &weights)
+    }
+
+    /// Widths of the lines over the model's, (rows, rings): none if they are the model's.
+    pub(super) fn widths(
+        &self,
+        deviations: &Deviations,
+        dtype: DType,
+    ) -> pnn_core::Result<Option<Tensor>> {
+        if !deviations.is_active(WIDTH_ERROR)? {
+            return Ok(None);
+        }
+        let errors = Tensor::zeros(self.controls[0].shape.clone(), dtype)?;
+        let errors = deviations.shift(WIDTH_ERROR, &errors)?;
+        let least = errors.detach().to_dtype(DType::F64)?;
+        let least = least.elements::<f64>()?.iter().copied().fold(f64::INFINITY, f64::min);
+        if least <= -1.0 {
+            let (what, allowed) = (WIDTH_ERROR.to_owned(), "(-1, infinity)");
+            return Err(pnn_core::Error::Range { what, value: least, allowed });
+        }
+        // Rings that a row lacks have the model's width as well.
+        Ok(Some(self.layout.pack(&errors)?.affine(1.0, 1.0)?))
     }
 
     /// What heats `M` must be multiplied with: the shifts over the heats, all deviations included, (rings, rings).

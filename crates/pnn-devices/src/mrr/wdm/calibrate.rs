@@ -60,12 +60,17 @@ impl WdmBank {
             None => still,
         };
         let shift = self.layout().pack(&shift)?.to_vec2::<f64>()?;
+        let widths = match self.widths(deviations, DType::F64)? {
+            Some(widths) => widths.to_vec2::<f64>()?,
+            None => vec![vec![1.0; self.rows.rings]; wanted.len()],
+        };
         let thermal = self.thermal_matrix(deviations)?;
         let mut settings = Vec::new();
         let (mut largest_error, mut steps, mut unreached) = (0.0, 0, 0);
-        for (row, (wanted, shift)) in wanted.iter().zip(&shift).enumerate() {
+        for (row, ((wanted, shift), widths)) in wanted.iter().zip(&shift).zip(&widths).enumerate() {
             let used = self.rows.used(row);
-            let found = self.detune(&wanted[..used], tolerance);
+            let widths = &widths[..used];
+            let found = self.detune(&wanted[..used], widths, tolerance);
             steps = steps.max(found.1);
             let cold = self.config().cold_nm();
             let moved = DVector::from_fn(used, |i, _| cold + shift[i] - found.0[i]);
@@ -75,7 +80,7 @@ impl WdmBank {
             // What the bounded heats give.
             let given = (&matrix * &own).map(|heat| cold - heat);
             let given: Vec<f64> = given.iter().zip(shift).map(|(x, shift)| x + shift).collect();
-            let (weights, _) = self.rows.row(&given);
+            let (weights, _) = self.rows.row(&given, widths);
             let error = weights.iter().zip(wanted).map(|(got, want)| (got - want).abs());
             // Not `f64::max`, which would hide NaN.
             let error = error.fold(0.0, |worst, e| if e <= worst { worst } else { e });
@@ -93,15 +98,17 @@ impl WdmBank {
 
     /// The detunings in nm with which the rings of a waveguide have these weights, and the steps that it took: from those that each
     /// ring alone would need, Newton's method with steps halved while they lead away.
-    fn detune(&self, wanted: &[f64], tolerance: f64) -> (Vec<f64>, usize) {
+    fn detune(&self, wanted: &[f64], widths: &[f64], tolerance: f64) -> (Vec<f64>, usize) {
         let rings = wanted.len();
         let reach = Bounds { low: 0.0, high: self.config().reach_nm() };
-        let mut x: Vec<f64> = wanted.iter().map(|w| self.nearest_detuning(*w)).collect();
+        let start =
+            |(wanted, width): (&f64, &f64)| bounded(width * self.nearest_detuning(*wanted), reach);
+        let mut x: Vec<f64> = wanted.iter().zip(widths).map(start).collect();
         // On resonance a weight has no slope.
         let least = 1e-3 * self.single().ring().full_width_nm();
         x.iter_mut().for_each(|x| *x = x.max(least));
         let miss = |x: &[f64]| {
-            let (weights, slopes) = self.rows.row(x);
+            let (weights, slopes) = self.rows.row(x, widths);
             let miss = DVector::from_fn(rings, |j, _| weights[j] - wanted[j]);
             (miss, DMatrix::from_row_slice(rings, rings, &slopes))
         };

@@ -6,6 +6,8 @@ mod calibrate;
 mod crosstalk;
 mod spectral;
 
-pub use bank::{POWER_ERROR_MW, Setting, THERMAL_CROSSTALK, VOLTAGE_ERROR_V, WdmBank, WdmConfig};
+pub use bank::{
+    POWER_ERROR_MW, Setting, THERMAL_CROSSTALK, VOLTAGE_ERROR_V, WIDTH_ERROR, WdmBank, WdmConfig,
+};
 pub use calibrate::Calibration;
 pub use crosstalk::ThermalCrosstalk;

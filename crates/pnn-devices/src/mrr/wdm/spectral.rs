@@ -18,6 +18,8 @@ use super::super::{Detection, Ring};
 /// what these drop add up as `S_i = T_ij S_(i+1) + d D_ij`; with `d = -1` and `S_n = 1` the weight `S_0` is
 /// that of balanced detection. Dropped light is collected once: that it passes other rings on its way, and interferes there, is
 /// left out (an error of the order of `T D` of two rings for one wavelength).
+///
+/// A ring whose line is `width` times as wide and as deep as before has `T` and `D` of the detuning over `width`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rows {
     line: Line,
@@ -67,21 +69,26 @@ impl Rows {
         if (row + 1).is_multiple_of(self.rows_per_output) { self.last } else { self.rings }
     }
 
-    /// Weights (rows, rings) of rings at detunings in nm (rows, rings); 0 for the rings that the last row of an
-    /// output lacks.
-    pub(super) fn weights(self, detunings: &Tensor) -> Result<Tensor> {
+    /// Weights (rows, rings) of rings at detunings in nm (rows, rings), with lines so many times as wide as the model's (the
+    /// same shape; none if all are 1); 0 for the rings that the last row of an output lacks.
+    pub(super) fn weights(self, detunings: &Tensor, widths: Option<&Tensor>) -> Result<Tensor> {
         match detunings.dtype() {
-            DType::F32 => self.weights_of::<f32>(detunings),
-            _ => self.weights_of::<f64>(detunings),
+            DType::F32 => self.weights_of::<f32>(detunings, widths),
+            _ => self.weights_of::<f64>(detunings, widths),
         }
     }
 
-    fn weights_of<T: Real + Element>(self, detunings: &Tensor) -> Result<Tensor> {
+    fn weights_of<T: Real + Element>(
+        self,
+        detunings: &Tensor,
+        widths: Option<&Tensor>,
+    ) -> Result<Tensor> {
         let x = detunings.elements::<T>()?;
+        let wide = widths.map(Tensor::elements::<T>).transpose()?;
         let mut y = Buffer::<T>::zeros(x.len());
         let block = BLOCK * self.rings;
         y.par_chunks_mut(block).zip(x.par_chunks(block)).enumerate().for_each(|(b, (y, x))| {
-            let met = Met::of(&self, x);
+            let met = Met::of(&self, x, part(wide, b * block, x.len()));
             for (row, y) in y.chunks_exact_mut(self.rings).enumerate() {
                 let used = self.used(b * BLOCK + row);
                 for (j, y) in y[..used].iter_mut().enumerate() {
@@ -90,9 +97,15 @@ impl Rows {
             }
         });
         let input = Arc::new(detunings.detach());
+        let lines = widths.map(|widths| Arc::new(widths.detach()));
         let y = Tensor::from_buffer(y, detunings.shape().clone())?;
-        Ok(y.with_gradient(&[detunings], move |gradient| {
-            Ok(vec![Some(self.back::<T>(&input, &gradient)?)])
+        let inputs: Vec<&Tensor> = std::iter::once(detunings).chain(widths).collect();
+        Ok(y.with_gradient(&inputs, move |gradient| match &lines {
+            None => Ok(vec![Some(self.back::<T>(&input, &gradient)?)]),
+            Some(lines) => {
+                let [x, widths] = self.back_with_widths::<T>(&input, lines, &gradient)?;
+                Ok(vec![Some(x), Some(widths)])
+            }
         }))
     }
 
@@ -102,7 +115,7 @@ impl Rows {
         let block = BLOCK * self.rings;
         let parts = found.par_chunks_mut(block).zip(x.par_chunks(block));
         parts.zip(g.par_chunks(block)).enumerate().for_each(|(b, ((found, x), g))| {
-            let met = Met::of(self, x);
+            let met = Met::of(self, x, None);
             for (row, (found, g)) in
                 found.chunks_exact_mut(self.rings).zip(g.chunks_exact(self.rings)).enumerate()
             {
@@ -113,17 +126,62 @@ impl Rows {
         Tensor::from_buffer(found, detunings.shape().clone())
     }
 
-    /// Weights of one row, and `dw_j/dx_i` as entry `[j * used + i]`.
-    pub(super) fn row(&self, detunings: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    /// Gradients in the detunings and in the widths: with `u = (x_i + (j - i) spacing) / width_i`, `du/dx = 1 / width` and
+    /// `du/dwidth = -u / width`.
+    fn back_with_widths<T: Real + Element>(
+        &self,
+        detunings: &Tensor,
+        widths: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<[Tensor; 2]> {
+        let (x, g) = (detunings.elements::<T>()?, gradient.elements::<T>()?);
+        let wide = widths.elements::<T>()?;
+        let [mut by_x, mut by_width] = [(); 2].map(|()| Buffer::<T>::zeros(x.len()));
+        let block = BLOCK * self.rings;
+        let found = by_x.par_chunks_mut(block).zip(by_width.par_chunks_mut(block));
+        let given = x.par_chunks(block).zip(wide.par_chunks(block)).zip(g.par_chunks(block));
+        found.zip(given).enumerate().for_each(|(b, ((by_x, by_width), ((x, wide), g)))| {
+            let met = Met::of(self, x, Some(wide));
+            for row in 0..x.len() / self.rings {
+                let first = row * self.rings;
+                let used = self.used(b * BLOCK + row);
+                met.slopes(self, row, used, |i, j, slope| {
+                    let at = first + i;
+                    let steep = g[first + j] * slope / wide[at];
+                    by_x[at] += steep;
+                    by_width[at] -= steep * (x[at] + self.apart::<T>(i, j)) / wide[at];
+                });
+            }
+        });
+        let shape = detunings.shape();
+        Ok([
+            Tensor::from_buffer(by_x, shape.clone())?,
+            Tensor::from_buffer(by_width, shape.clone())?,
+        ])
+    }
+
+    /// How much farther from ring `i` wavelength `j` is than the ring's own, in nm.
+    fn apart<T: Real>(&self, i: usize, j: usize) -> T {
+        T::of((j as f64 - i as f64) * self.spacing_nm)
+    }
+
+    /// Weights of one row, and `dw_j/dx_i` as entry `[j * used + i]`, with lines of these widths.
+    pub(super) fn row(&self, detunings: &[f64], widths: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let used = detunings.len();
-        let mut x = detunings.to_vec();
+        let (mut x, mut wide) = (detunings.to_vec(), widths.to_vec());
         x.resize(self.rings, 0.0);
-        let met = Met::of(self, &x);
+        wide.resize(self.rings, 1.0);
+        let met = Met::of(self, &x, Some(&wide));
         let weights = (0..used).map(|j| met.rest(self, 0, j, used, |_, _| ())).collect();
         let mut slopes = vec![0.0; used * used];
-        met.slopes(self, 0, used, |i, j, slope| slopes[j * used + i] = slope);
+        met.slopes(self, 0, used, |i, j, slope| slopes[j * used + i] = slope / wide[i]);
         (weights, slopes)
     }
+}
+
+/// So many widths from the first one on, if there are any.
+fn part<T>(widths: Option<&[T]>, first: usize, count: usize) -> Option<&[T]> {
+    widths.map(|all| &all[first..first + count])
 }
 
 /// What each wavelength meets at each ring: entry `[(row * rings + i) * rings + j]` of ring `i` and wavelength `j`.
@@ -136,14 +194,14 @@ struct Met<T> {
 }
 
 impl<T: Real> Met<T> {
-    fn of(rows: &Rows, detunings: &[T]) -> Self {
+    fn of(rows: &Rows, detunings: &[T], widths: Option<&[T]>) -> Self {
         let rings = rows.rings;
         let mut turns = Vec::with_capacity(detunings.len() * rings);
-        for row in detunings.chunks_exact(rings) {
-            for (i, x) in row.iter().enumerate() {
-                let apart = |j: usize| T::of((j as f64 - i as f64) * rows.spacing_nm);
-                turns.extend((0..rings).map(|j| T::of(rows.turns_per_nm) * (*x + apart(j))));
-            }
+        for (place, x) in detunings.iter().enumerate() {
+            let i = place % rings;
+            let per_nm = T::of(rows.turns_per_nm);
+            let per_nm = widths.map_or(per_nm, |widths| per_nm / widths[place]);
+            turns.extend((0..rings).map(|j| per_nm * (*x + rows.apart::<T>(i, j))));
         }
         let zeros = || vec![T::zero(); turns.len()];
         let mut met = Self {
