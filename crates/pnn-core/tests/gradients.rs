@@ -158,6 +158,12 @@ fn pictures_that_are_moved() {
         check(&inputs[..1], |t| ops::resample(&t[0], &inputs[1], &inputs[2], Sampling::Nearest));
         let still = [&inputs[1], &inputs[2]].map(|t| t.clone());
         check(&still, |t| ops::resample(&inputs[0], &t[0], &t[1], Sampling::Bilinear));
+        // On the pixels themselves, where both sides have a slope of their own: that of central differences.
+        let identity = tensor(&[1.0, 0.0, 0.0, 1.0]).reshape([2, 2]).unwrap();
+        for shift in [[0.0, 0.0], [1.0, -1.0]] {
+            let motion = [identity.clone(), tensor(&shift)];
+            check(&motion, |t| ops::resample(&inputs[0], &t[0], &t[1], Sampling::Bilinear));
+        }
     }
 }
 

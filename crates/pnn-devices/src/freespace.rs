@@ -174,17 +174,30 @@ impl Multiplier {
     /// The weights that the modulator was set to, errors included.
     fn set(&self, controls: &Controls, deviations: &Deviations) -> pnn_core::Result<Tensor> {
         deviations.check(&self.ports)?;
-        deviations.shift(WEIGHT_ERROR, controls.of(&self.controls[0])?)
+        let set = deviations.shift(WEIGHT_ERROR, controls.of(&self.controls[0])?)?;
+        if set.all_finite()? {
+            return Ok(set);
+        }
+        let wide = set.to_dtype(DType::F64)?;
+        let values = wide.elements::<f64>()?;
+        let place = values.iter().position(|weight| !weight.is_finite()).unwrap_or(0);
+        let inputs = self.controls[0].shape[1];
+        let what = format!("weight of output {}, input {}", place / inputs, place % inputs);
+        Err(pnn_core::Error::Range { what, value: values[place], allowed: "finite" })
     }
 
     /// The weights that the inputs meet.
     fn met(&self, controls: &Controls, deviations: &Deviations) -> pnn_core::Result<Tensor> {
-        let weights = self.set(controls, deviations)?;
+        self.moved(&self.set(controls, deviations)?, deviations)
+    }
+
+    /// Weights as the panel stands.
+    fn moved(&self, weights: &Tensor, deviations: &Deviations) -> pnn_core::Result<Tensor> {
         match motion(deviations, 0)? {
             Some((linear, shift)) => {
-                resample_packed(&weights, &self.packing, &linear, &shift, self.sampling)
+                resample_packed(weights, &self.packing, &linear, &shift, self.sampling)
             }
-            None => Ok(weights),
+            None => Ok(weights.clone()),
         }
     }
 }
@@ -234,8 +247,10 @@ impl PhysicalLayer for Multiplier {
         let (x, weights) = (self.shown(x)?, self.met(controls, deviations)?);
         let mut y = linear(&x, &weights)?;
         if deviations.is_active(SHOT_NOISE)? {
-            // Of both exposures.
-            let light = linear(&x.abs()?, &weights.abs()?)?;
+            // Positive and negative parts of inputs and weights have exposures of their own, whose light adds up. A pixel that is
+            // seen half and half with one of the other sign is bright in two of them, though its weight is 0.
+            let shown = self.moved(&self.set(controls, deviations)?.abs()?, deviations)?;
+            let light = linear(&x.abs()?, &shown)?;
             y = shot(&y, &light, deviations)?;
         }
         deviations.shift(READOUT_ERROR, &y)
@@ -252,7 +267,8 @@ impl PhysicalLayer for Multiplier {
     fn drives(&self, controls: &Controls) -> pnn_core::Result<Vec<Drive>> {
         let control = &self.controls[0];
         let setting = controls.of(control)?.clone();
-        Ok(vec![Drive { setting, range: control.bounds, port: WEIGHT_ERROR }])
+        let range = control.bounds;
+        Ok(vec![Drive { setting, range, periodic: false, port: WEIGHT_ERROR }])
     }
 
     fn passivity(&self) -> Passivity {

@@ -205,6 +205,11 @@ fn amplitude_masks_are_trained_bounded_rounded_and_moved() {
         "transmission" => (name.to_owned(), Tensor::full(f64::NAN, all.clone()).unwrap()),
         _ => (name.to_owned(), value.clone()),
     });
+    // Errors do not make a modulator amplify, or turn light by half a turn.
+    for error in [3.0, -3.0] {
+        let wrong = ideal.clone().with("transmission_error", Tensor::new(error).unwrap());
+        assert!(shown(&wrong).concat().iter().all(|t| *t == f64::from(u8::from(error > 0.0))));
+    }
     let error = network.forward(&light, &bad.collect(), &ideal).unwrap_err().to_string();
     assert!(error.starts_with("transmission of mask 0, row 0, column 0 is NaN"), "{error}");
 }
@@ -256,6 +261,14 @@ fn networks_that_cannot_be_are_named() {
     let absorber = Element::Absorber { fraction: f64::NAN };
     let error_of_absorber = error(&[GREEN], &[Element::Mask, absorber]);
     assert!(error_of_absorber.contains("absorbed fraction of the mean intensity is NaN"));
+    let finer = Grid::new(6, 5, 1e-6).unwrap();
+    let fine = Detectors::new(finer, &[Region { top: 0, left: 0, height: 1, width: 1 }]).unwrap();
+    let error_of_grid =
+        Diffractive::new(grid, &[GREEN], &[Element::Mask], fine).unwrap_err().to_string();
+    assert!(
+        error_of_grid.contains("pitch in m of the 6 x 5 grid of the detectors is 0.000001"),
+        "{error_of_grid}"
+    );
     let other = FreeSpace::new(grid, 1e-3, &[640e-9]).unwrap();
     assert!(
         error(&[GREEN], &[Element::Mask, Element::Space(other)]).contains("those of the network")

@@ -210,6 +210,15 @@ fn shot_noise_grows_with_the_root_of_the_light() {
         &check,
     )
     .unwrap();
+    // Half a pixel down a weight meets half of itself and half of the one above: 0 here, but in the light of both exposures.
+    let column = Multiplier::new((2, 1), 1).unwrap().with_sampling(Sampling::Bilinear);
+    let opposite = Controls::one("weight", Tensor::from_vec(vec![1.0, -1.0], [1, 2]).unwrap());
+    let lower = Tensor::from_vec(vec![0.0, 2.0], [1, 2]).unwrap();
+    let moved = Deviations::none().with(SHIFT_Y_PX, Tensor::new(0.5).unwrap());
+    assert_eq!(values(&column.forward(&lower, &opposite, &moved).unwrap()), [0.0]);
+    let noisy = moved.with(SHOT_NOISE, Tensor::new([[0.1]]).unwrap());
+    let y = values(&column.forward(&lower, &opposite, &noisy).unwrap());
+    assert!((y[0] - 0.1 * 2f64.sqrt()).abs() < 1e-15, "{y:?}");
     // Darkness.
     let weights = Var::new(&Tensor::zeros([1, 2], DType::F64).unwrap());
     let controls = Controls::one("weight", weights.tensor());

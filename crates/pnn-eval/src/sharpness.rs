@@ -109,7 +109,7 @@ impl Sharpness {
     /// let parameters = ParamSet::new([Parameter { name: "x".into(), var: x.clone(), bounds }])?;
     /// // (x^2 + 3 y^2) / 2: the Hessian is diag(1, 3).
     /// let scales = Tensor::new([0.5, 1.5])?;
-    /// let mut surface = Surface::new(parameters, 1, move |_| x.tensor().sqr()?.mul(&scales)?.sum_all())?;
+    /// let mut surface = Surface::new(parameters, 1, move |_| (x.tensor().sqr()? * &scales)?.sum_all())?;
     /// let found = Sharpness::measure(&mut surface, &SharpnessSettings::default(), &Seed::new(0))?;
     /// assert!((found.lambda_max.unwrap().value - 3.0).abs() < 1e-6);
     /// assert!((found.relative_lambda_max.unwrap().value - 4.0).abs() < 1e-6);

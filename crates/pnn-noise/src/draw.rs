@@ -152,7 +152,11 @@ impl Source {
             }
             let setting = drive.setting.to_dtype(DType::F64)?;
             let values = setting.elements::<f64>()?.iter();
-            let errors = values.map(|v| quantise(*v, drive.range, bits) - v).collect::<Vec<_>>();
+            let rounded = |v: f64| match drive.periodic {
+                true => quantise_periodic(v, drive.range, bits),
+                false => quantise(v, drive.range, bits),
+            };
+            let errors = values.map(|v| rounded(*v) - v).collect::<Vec<_>>();
             Ok((drive.port, Tensor::from_vec(errors, setting.shape())?))
         };
         drives.into_iter().map(rounding).collect()
@@ -169,9 +173,27 @@ impl Spread {
                 share.affine(high - low, low)
             }
             Self::Normal { std } => scaled(std),
-            Self::Drifting { std_per_sqrt_hour, hours } => scaled(std_per_sqrt_hour * hours.sqrt()),
+            Self::Drifting { std_per_sqrt_hour, hours } => {
+                let size = dims.iter().product();
+                let walks = (0..size).map(|place| walk(hours, &seed.index(place as u64)));
+                let walks = Tensor::from_vec(walks.collect::<Vec<f64>>(), dims.to_vec())?;
+                walks.affine(std_per_sqrt_hour, 0.0)
+            }
         }
     }
+}
+
+/// Hours of a step of a random walk.
+const WALK_STEP: f64 = 0.25;
+
+/// A random walk from 0 after so many hours, with a variance of 1 in an hour: independent steps, of which the last is as long as
+/// is left. One seed is one walk.
+fn walk(hours: f64, seed: &Seed) -> f64 {
+    let steps = (hours / WALK_STEP).floor();
+    let mut normal = Distribution::<f64>::sample_iter(StandardNormal, seed.rng());
+    let whole: f64 = normal.by_ref().take(steps as usize).sum();
+    let last = normal.next().unwrap_or_default();
+    whole * WALK_STEP.sqrt() + last * (hours - steps * WALK_STEP).max(0.0).sqrt()
 }
 
 /// Normal draws kept within +-`limit`.
@@ -192,6 +214,25 @@ fn limited(
         }
     };
     Tensor::from_vec((0..size).map(|_| draw()).collect::<Vec<f64>>(), size)
+}
+
+/// The nearest of `2^bits` levels that divide a range evenly whose ends are the same, such as a turn of a phase: `k / 2^bits` of it. A
+/// value nearer to the upper end than to the last level becomes that end.
+///
+/// ```
+/// use pnn_core::Bounds;
+/// let turn = Bounds::new(0.0, 1.0)?;
+/// assert_eq!(pnn_noise::quantise_periodic(0.4, turn, 1), 0.5);
+/// assert_eq!(pnn_noise::quantise_periodic(0.9, turn, 1), 1.0);
+/// # Ok::<(), pnn_core::Error>(())
+/// ```
+///
+/// The result is NaN if the value is NaN or the range is unbounded.
+#[must_use]
+pub fn quantise_periodic(value: f64, range: Bounds, bits: u32) -> f64 {
+    let levels = f64::from(bits).exp2();
+    let level = ((value - range.low) / (range.high - range.low) * levels).round();
+    range.low + level / levels * (range.high - range.low)
 }
 
 /// The nearest of `2^bits` levels that divide a range evenly, both ends included.

@@ -147,12 +147,12 @@ pub enum Spread {
         /// Standard deviation.
         std: f64,
     },
-    /// A random walk from 0: after `hours` from N(0, `std_per_sqrt_hour`^2 `hours`). One seed is one walk
-    /// that grows with the root of the time.
+    /// A random walk from 0: after `hours` from N(0, `std_per_sqrt_hour`^2 `hours`). One seed is one walk, of independent steps of a
+    /// quarter of an hour.
     Drifting {
         /// Standard deviation after an hour.
         std_per_sqrt_hour: f64,
-        /// Time since the calibration in hours.
+        /// Time since the calibration in hours, up to 100,000.
         hours: f64,
     },
 }
@@ -178,6 +178,8 @@ fn published_nm_per_kelvin() -> f64 {
     0.08
 }
 
+/// A walk takes its time.
+const LONGEST_HOURS: f64 = 1e5;
 /// With a larger one hardly a draw would be kept.
 const WIDEST_STD: f64 = 9.0;
 
@@ -290,7 +292,10 @@ impl Spread {
             Self::Normal { std } => non_negative(deviation, std),
             Self::Drifting { std_per_sqrt_hour, hours } => {
                 non_negative(walk, std_per_sqrt_hour)?;
-                non_negative(time, hours)
+                if (0.0..=LONGEST_HOURS).contains(&hours) {
+                    return Ok(());
+                }
+                Err(Error::Range { what: time, value: hours, allowed: "[0, 100000]" })
             }
         }
     }

@@ -75,18 +75,27 @@ fn draws_have_their_statistics_and_panels_their_own_or_one() {
     assert!(drawn.iter().flatten().all(|v| (-1.0..=3.0).contains(v)));
 }
 
-/// One seed is one walk: later it has gone further the same way.
+/// One seed is one walk, which goes on from where it was: what is added later knows nothing of what was before.
 #[test]
-fn a_drift_goes_on() {
+fn a_drift_is_a_random_walk() {
     let panels = panels();
     let layers: Vec<&Physical> = panels.iter().collect();
-    let after = |hours| {
+    let after = |hours, seed| {
         let spread = Spread::Drifting { std_per_sqrt_hour: 0.5, hours };
-        let chip = source(Motion::RotationDeg, spread, true).draw(&layers, 1, &Seed::new(3));
+        let chip = source(Motion::RotationDeg, spread, true).draw(&layers, 1, &Seed::new(seed));
         values(&chip.unwrap(), "fc1", Motion::RotationDeg)[0]
     };
-    assert_eq!(after(0.0), 0.0);
-    assert!((after(4.0) - 2.0 * after(1.0)).abs() < 1e-15 && after(1.0) != 0.0);
+    assert_eq!(after(0.0, 3), 0.0);
+    assert!((after(1.0, 3) - after(1.0 + 1e-9, 3)).abs() < 1e-4);
+    let pairs: Vec<(f64, f64)> =
+        (0..2000).map(|seed| (after(1.0, seed), after(4.1, seed))).collect();
+    let mean = |f: &dyn Fn(&(f64, f64)) -> f64| pairs.iter().map(f).sum::<f64>() / 2000.0;
+    // Variances of a quarter for each hour, to 3 %; steps after the first hour are others.
+    assert!((mean(&|p| p.0 * p.0) - 0.25).abs() < 0.03);
+    assert!((mean(&|p| p.1 * p.1) - 0.25 * 4.1).abs() < 0.12);
+    assert!(mean(&|p| p.0 * (p.1 - p.0)).abs() < 0.04);
+    // It turns back.
+    assert!(pairs.iter().any(|p| p.0 > 0.3 && p.1 < -0.3));
 }
 
 /// Each mask of a diffractive network is a panel.

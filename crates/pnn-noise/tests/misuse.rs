@@ -93,7 +93,7 @@ impl PhysicalLayer for Unlimited {
     }
     fn drives(&self, controls: &Controls) -> Result<Vec<Drive>> {
         let setting = controls.get("weight")?.clone();
-        Ok(vec![Drive { setting, range: Bounds::UNBOUNDED, port: RESONANCE }])
+        Ok(vec![Drive { setting, range: Bounds::UNBOUNDED, periodic: false, port: RESONANCE }])
     }
 }
 

@@ -3,10 +3,11 @@
 
 mod common;
 
-use common::{RESONANCE, at, bank, one, values};
+use common::{RESONANCE, at, bank, one, place, values};
 use pnn_core::{Bounds, Chip, DType, Physical, Seed, Tensor};
+use pnn_devices::diffraction::Diffractive;
 use pnn_devices::mrr::{CURRENT_ERROR_MA, Heater, Parametrisation};
-use pnn_noise::{Source, quantise};
+use pnn_noise::{Source, quantise, quantise_periodic};
 use proptest::prelude::*;
 
 const PARAMETRISATIONS: [Parametrisation; 4] = [
@@ -186,4 +187,29 @@ fn f32_settings_are_quantised_as_they_are() {
         let level = (v + e + 4.0) / step;
         assert!((level - level.round()).abs() < 1e-12, "{level}");
     }
+}
+
+/// A modulator of one bit shows no turn and half a one, of two bits every quarter; a whole turn is none.
+#[test]
+fn a_phase_has_no_level_twice() {
+    let optics = place("optics", Diffractive::published().unwrap());
+    let turns = values(optics.controls().get("phase").unwrap());
+    let chip =
+        |bits| one(Source::Quantisation { bits }).draw(&[&optics], 1, &Seed::new(1)).unwrap();
+    for bits in [1, 2, 8] {
+        let levels = f64::from(bits).exp2();
+        let errors = values(at(&chip(bits), "optics", "phase_error_turn"));
+        let mut seen = std::collections::BTreeSet::new();
+        for (turn, error) in turns.iter().zip(&errors) {
+            assert!(error.abs() <= 0.5 / levels + 1e-12, "{error}");
+            let level = (turn + error) * levels;
+            assert!((level - level.round()).abs() < 1e-9, "{level}");
+            seen.insert(level.round().rem_euclid(levels) as u32);
+        }
+        assert_eq!(seen.len(), 1 << bits);
+    }
+    let turn = Bounds::new(-1.0, 1.0).unwrap();
+    assert_eq!(quantise_periodic(-0.2, turn, 1), 0.0);
+    assert_eq!(quantise_periodic(0.6, turn, 1), 1.0);
+    assert!(quantise_periodic(f64::NAN, turn, 1).is_nan());
 }

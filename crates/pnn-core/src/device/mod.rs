@@ -102,6 +102,9 @@ pub struct Drive {
     pub setting: Tensor,
     /// The range of the converter, in the unit of the setting.
     pub range: Bounds,
+    /// Whether both ends of the range are the same, as a phase of no turn and of one are: levels are then `k / 2^bits` of the
+    /// range, else `k / (2^bits - 1)`.
+    pub periodic: bool,
     /// The deviation port that adds to the setting.
     pub port: &'static str,
 }

@@ -92,6 +92,7 @@ pub(super) fn read(path: &Path) -> Result<(Settings, String)> {
                 name: record[2].to_owned(),
                 unit: record[7].to_owned(),
                 bounds: Bounds { low: number(8)?, high: number(9)? },
+                periodic: false,
                 // Its type; the values come line by line.
                 values: Tensor::zeros(0, type_of(&record[4]).map_err(|_| wrong(4))?)?,
             };

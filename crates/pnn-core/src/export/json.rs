@@ -59,7 +59,8 @@ impl Entry {
             high: self.high.unwrap_or(f64::INFINITY),
         };
         let values = Tensor::from_vec(self.values, self.shape)?.to_dtype(type_of(&self.dtype)?)?;
-        Ok(Setting { layer: self.layer, name: self.name, unit: self.unit, bounds, values })
+        let Self { layer, name, unit, .. } = self;
+        Ok(Setting { layer, name, unit, bounds, periodic: false, values })
     }
 }
 

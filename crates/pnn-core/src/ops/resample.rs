@@ -177,37 +177,33 @@ impl Motion {
                 }
             }
             Sampling::Bilinear => {
-                for corner in self.corners(x, y).into_iter().filter(|c| c.weight != 0.0) {
-                    if let Some(pixel) = self.pixel(corner.x, corner.y) {
-                        f(pixel, corner.weight);
+                let (across, down) = (Neighbours::of(x), Neighbours::of(y));
+                for ((x, part), (y, of)) in pairs(across.weights, down.weights) {
+                    let weight = part * of;
+                    if weight != 0.0
+                        && let Some(pixel) = self.pixel(x, y)
+                    {
+                        f(pixel, weight);
                     }
                 }
             }
         }
     }
 
-    /// The four pixels of the old picture around pixel `at` of the new, where there is one, and how the
-    /// weight of each changes with the place.
-    pub(super) fn slopes(&self, at: usize) -> [(Option<usize>, (f64, f64)); 4] {
+    /// Pixels of the old picture near pixel `at` of the new, where there is one, and how the weight of each changes with the
+    /// place: four for a step across, four for one down. A place on a pixel has one slope to either side, of which this is
+    /// the mean.
+    pub(super) fn slopes(&self, at: usize) -> [(Option<usize>, (f64, f64)); 8] {
         let (_, (x, y)) = self.place(at % self.width, at / self.width);
-        self.corners(x, y).map(|c| (self.pixel(c.x, c.y), c.slope))
-    }
-
-    /// The four pixels around a place.
-    fn corners(&self, x: f64, y: f64) -> [Corner; 4] {
-        let (left, top) = (x.floor(), y.floor());
-        let (u, v) = (x - left, y - top);
-        [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)].map(|(right, low)| {
-            let across = if right > 0.0 { u } else { 1.0 - u };
-            let down = if low > 0.0 { v } else { 1.0 - v };
-            let sign = |side: f64| if side > 0.0 { 1.0 } else { -1.0 };
-            Corner {
-                x: left + right,
-                y: top + low,
-                weight: across * down,
-                slope: (sign(right) * down, sign(low) * across),
-            }
-        })
+        let (across, down) = (Neighbours::of(x), Neighbours::of(y));
+        let mut all = [(None, (0.0, 0.0)); 8];
+        for (n, ((x, slope), (y, weight))) in pairs(across.slopes, down.weights).enumerate() {
+            all[n] = (self.pixel(x, y), (slope * weight, 0.0));
+        }
+        for (n, ((x, weight), (y, slope))) in pairs(across.weights, down.slopes).enumerate() {
+            all[4 + n] = (self.pixel(x, y), (0.0, slope * weight));
+        }
+        all
     }
 
     /// What a displacement of each place would change, summed over pictures in order.
@@ -216,10 +212,10 @@ impl Motion {
         (0..pixels)
             .into_par_iter()
             .map(|at| {
-                let corners = self.slopes(at);
+                let slopes = self.slopes(at);
                 let mut sum = (0.0, 0.0);
                 for (x, g) in x.chunks_exact(pixels).zip(g.chunks_exact(pixels)) {
-                    for (pixel, slope) in &corners {
+                    for (pixel, slope) in &slopes {
                         let value = pixel.map_or(0.0, |pixel| x[pixel].f64()) * g[at].f64();
                         sum = (sum.0 + slope.0 * value, sum.1 + slope.1 * value);
                     }
@@ -254,10 +250,29 @@ pub(super) fn motion_gradients(
     ])
 }
 
-/// A pixel near a place, its weight and the change of that with the place.
-struct Corner {
-    x: f64,
-    y: f64,
-    weight: f64,
-    slope: (f64, f64),
+/// The pixels near a place along one axis, with their weights in what linear interpolation reads there and in its slope.
+struct Neighbours {
+    weights: [(f64, f64); 2],
+    slopes: [(f64, f64); 2],
+}
+
+impl Neighbours {
+    fn of(place: f64) -> Self {
+        let low = place.floor();
+        let part = place - low;
+        let slopes = if part == 0.0 {
+            [(low - 1.0, -0.5), (low + 1.0, 0.5)]
+        } else {
+            [(low, -1.0), (low + 1.0, 1.0)]
+        };
+        Self { weights: [(low, 1.0 - part), (low + 1.0, part)], slopes }
+    }
+}
+
+/// Each across with each down, row by row.
+fn pairs(
+    across: [(f64, f64); 2],
+    down: [(f64, f64); 2],
+) -> impl Iterator<Item = ((f64, f64), (f64, f64))> {
+    down.into_iter().flat_map(move |down| across.into_iter().map(move |across| (across, down)))
 }

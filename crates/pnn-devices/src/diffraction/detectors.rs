@@ -31,6 +31,12 @@ pub struct Detectors {
 }
 
 impl Detectors {
+    /// The grid that they lie on.
+    #[must_use]
+    pub fn grid(&self) -> Grid {
+        self.grid
+    }
+
     /// A detector for each region of the grid. Regions may overlap.
     ///
     /// # Errors

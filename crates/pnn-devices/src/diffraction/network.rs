@@ -83,7 +83,7 @@ impl Diffractive {
     /// A network of elements on one grid, for light of one or several wavelengths.
     ///
     /// # Errors
-    /// If there is no wavelength or no mask, a stretch of space is of another grid, a focal length is 0 or not
+    /// If there is no wavelength or no mask, a stretch of space or the detectors are of another grid, a focal length is 0 or not
     /// finite, or an aperture has another shape.
     pub fn new(
         grid: Grid,
@@ -92,6 +92,15 @@ impl Diffractive {
         detectors: Detectors,
     ) -> Result<Self> {
         wavelengths_m.iter().try_for_each(|value| positive("wavelength in m", *value))?;
+        if detectors.grid() != grid {
+            let Grid { height, width, pitch_m } = detectors.grid();
+            let what = format!("pitch in m of the {height} x {width} grid of the detectors");
+            return Err(Error::from(pnn_core::Error::Range {
+                what,
+                value: pitch_m,
+                allowed: "that of the network, and as many pixels",
+            }));
+        }
         let panels = Panels::of(grid, elements);
         let (mut phases, mut transmissions) = (0.., 0..);
         let stages = elements.iter().map(|element| {

@@ -12,7 +12,7 @@ use crate::misalignment::{motion, ports};
 
 /// Deviation port: errors of the phases of the masks, in turns.
 pub const PHASE_ERROR_TURN: &str = "phase_error_turn";
-/// Deviation port: errors of the transmissions of amplitude masks.
+/// Deviation port: errors of the transmissions of amplitude masks, which stay between 0 and 1.
 pub const TRANSMISSION_ERROR: &str = "transmission_error";
 
 /// What a modulator shows is in a control, and may be misaligned.
@@ -99,6 +99,8 @@ impl Panels {
             let error = if phase { PHASE_ERROR_TURN } else { TRANSMISSION_ERROR };
             let set = deviations.shift(error, controls.of(control)?)?;
             self.check_finite(&set, if phase { "phase in turns" } else { "transmission" })?;
+            // Whatever its errors, a modulator does not amplify.
+            let set = if phase { set } else { set.clamp(TRANSMISSIONS.low, TRANSMISSIONS.high)? };
             let panels = if phase { &self.phases } else { &self.transmissions };
             let Grid { height, width, .. } = self.grid;
             for (number, panel) in panels.iter().enumerate() {
@@ -127,18 +129,20 @@ impl Panels {
         Err(Error::Range { what, value, allowed: "finite" })
     }
 
-    /// What the modulators' electronics program. A phase modulator shows a turn; other phases are shown less whole turns.
+    /// What the modulators' electronics program. A phase modulator shows a turn; other phases are shown less whole turns, which is
+    /// the same at the first wavelength only: at others the model is a relief that has all its turns.
     pub(super) fn drives(&self, controls: &Controls) -> Result<Vec<Drive>> {
         let drive = |control: &Control| -> Result<Drive> {
             let set = controls.of(control)?;
             if control.name == TRANSMISSION {
                 let (setting, range) = (set.clone(), TRANSMISSIONS);
-                return Ok(Drive { setting, range, port: TRANSMISSION_ERROR });
+                return Ok(Drive { setting, range, periodic: false, port: TRANSMISSION_ERROR });
             }
             let wide = set.to_dtype(DType::F64)?;
             let wrapped = wide.elements::<f64>()?.iter().map(|p| p - p.floor()).collect();
             let setting = Tensor::from_vec(wrapped, set.shape().clone())?.to_dtype(set.dtype())?;
-            Ok(Drive { setting, range: Bounds { low: 0.0, high: 1.0 }, port: PHASE_ERROR_TURN })
+            let range = Bounds { low: 0.0, high: 1.0 };
+            Ok(Drive { setting, range, periodic: true, port: PHASE_ERROR_TURN })
         };
         self.controls.iter().map(drive).collect()
     }

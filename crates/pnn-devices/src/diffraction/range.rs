@@ -25,8 +25,9 @@ impl FreeSpace {
     ///   its axis (Matsushima and Shimobaba, Opt. Express 17, 19662, 2009). Farther, light wraps around or, with the
     ///   band limit, frequencies are left out. While 64 are kept, the field behind an aperture of many pixels is right to
     ///   about three parts in a hundred, that behind a single pixel to a seventh.
-    /// - Fresnel: Goodman's condition (Introduction to Fourier Optics, 4.2), which is enough and not always needed, and
-    ///   the phase of the transfer function (Voelz and Roggemann, Appl. Opt. 48, 6132, 2009). Where the first is more than
+    /// - Fresnel: from where the largest error of the paraxial phase, `pi r^4 / (4 lambda z^3)` from corner to corner, is a radian
+    ///   (Goodman, Introduction to Fourier Optics, 4.2: much less is always enough, this not always needed), to where the
+    ///   phase of the transfer function is sampled (Voelz and Roggemann, Appl. Opt. 48, 6132, 2009). Where the first is more than
     ///   the second there is no such distance on this grid.
     /// - Direct: the phase of the impulse response turns by less than pi from pixel to pixel, up to the farthest, `N p`
     ///   away.
@@ -72,7 +73,9 @@ impl FreeSpace {
             warn(" is not padded: light that leaves at one side comes back at the other".into());
         }
         if z < from && method == Method::Fresnel {
-            warn(format!(": Fresnel propagation is good from much more than {from:.3e} m on"));
+            warn(format!(
+                ": the paraxial phase of Fresnel propagation is right to a radian from {from:.3e} m on"
+            ));
         } else if z < from {
             warn(format!(": direct integration is sampled well enough from {from:.3e} m on"));
         }

@@ -289,11 +289,13 @@ impl<F: TransferFunction> PhysicalLayer for MrrBank<F> {
             Parametrisation::Current(_) => Drive {
                 setting: self.setting(controls)?.clone(),
                 range: self.controls[0].bounds,
+                periodic: false,
                 port: CURRENT_ERROR_MA,
             },
             Parametrisation::Detuning | Parametrisation::Weight => Drive {
                 setting: self.detunings(controls)?,
                 range: self.transfer.detuning_range().unwrap_or(TUNING_RANGE_NM),
+                periodic: false,
                 port: RESONANCE_SHIFT_NM,
             },
         }])

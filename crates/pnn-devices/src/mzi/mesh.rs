@@ -376,6 +376,7 @@ impl PhysicalLayer for MziMesh {
                 .map(|((setting, port), control)| Drive {
                     setting: setting.clone(),
                     range: control.bounds,
+                    periodic: false,
                     port,
                 })
                 .collect());
@@ -385,7 +386,8 @@ impl PhysicalLayer for MziMesh {
             let values = setting.to_dtype(DType::F64)?;
             let turn = values.elements::<f64>()?.iter().map(|v| v.rem_euclid(TAU)).collect();
             let setting = Tensor::from_vec(turn, setting.shape())?;
-            Ok(Drive { setting, range: Bounds { low: 0.0, high: TAU }, port })
+            let range = Bounds { low: 0.0, high: TAU };
+            Ok(Drive { setting, range, periodic: false, port })
         };
         self.settings(controls)?.into_iter().zip(ports).map(drive).collect()
     }

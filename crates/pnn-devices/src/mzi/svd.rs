@@ -331,7 +331,7 @@ impl PhysicalLayer for SvdMesh {
         }
         let setting = controls.get("attenuation")?.to_dtype(DType::F64)?;
         let range = Bounds { low: 0.0, high: 1.0 };
-        drives.push(Drive { setting, range, port: ATTENUATION_ERROR });
+        drives.push(Drive { setting, range, periodic: false, port: ATTENUATION_ERROR });
         Ok(drives)
     }
 }

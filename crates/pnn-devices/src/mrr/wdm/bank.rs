@@ -462,7 +462,7 @@ impl PhysicalLayer for WdmBank {
     fn drives(&self, controls: &Controls) -> pnn_core::Result<Vec<Drive>> {
         let control = &self.controls[0];
         let (setting, range) = (controls.of(control)?.clone(), control.bounds);
-        Ok(vec![Drive { setting, range, port: self.config.setting.error_port() }])
+        Ok(vec![Drive { setting, range, periodic: false, port: self.config.setting.error_port() }])
     }
 
     fn passivity(&self) -> Passivity {

@@ -29,6 +29,8 @@ struct Curvature {
     smallest: Option<f64>,
     trace: f64,
     differences: Differences,
+    /// In percent: a network that has learned nothing is flat too.
+    accuracy: f64,
 }
 
 /// What was found of a method in a view, by seed.
@@ -108,7 +110,8 @@ fn row(key: &str, view: &View, context: &Context<'_>) -> Result<(Row, Option<Ext
         let trace = hutch_plus_plus(&mut hessian, TRACE_PRODUCTS, &seed.child("trace"))?.value;
         let smallest = found.smallest.first().map(|pair| pair.value);
         let (largest, differences) = (found.largest[0].value, hessian.differences());
-        row.seeds.push(Curvature { largest, smallest, trace, differences });
+        let accuracy = evaluator.evaluate(run.model.as_ref(), &run.chip, &images)?.percent();
+        row.seeds.push(Curvature { largest, smallest, trace, differences, accuracy });
         first.get_or_insert(found);
     }
     Ok((row, first))
@@ -140,6 +143,7 @@ fn table(spec: &Landscape, view: &View, rows: &[Row], context: &Context<'_>) -> 
         format!("{} ({}), {images} images", view.name, view.batch_norm),
         vec![
             Column::text("method"),
+            Column::text("accuracy by seed (%)"),
             Column::interval("lambda_max", 2),
             Column::number("mean smallest eigenvalue", 3),
             Column::interval("trace", 1),
@@ -150,8 +154,10 @@ fn table(spec: &Landscape, view: &View, rows: &[Row], context: &Context<'_>) -> 
         let paper = spec.paper.iter().find(|paper| paper.method == row.key);
         let smallest: Option<Vec<f64>> = row.seeds.iter().map(|c| c.smallest).collect();
         let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
+        let accuracies = row.values(|c| c.accuracy).into_iter().map(|a| format!("{a:.1}"));
         table.push(vec![
             Cell::Text(context.label(&row.key)),
+            Cell::Text(accuracies.collect::<Vec<_>>().join(", ")),
             curvature(&row.values(|c| c.largest))?,
             smallest.map_or(Cell::Missing, |values| Cell::Number(mean(values))),
             curvature(&row.values(|c| c.trace))?,
