@@ -70,7 +70,7 @@ pub enum Slope {
     /// `(L(d) - L(-d)) / 2 d`: two passes more.
     TwoSided,
     /// `dL/dtheta` at the calibrated setting, by backpropagation: the model must be differentiable in the
-    /// deviation.
+    /// deviation. Pictures that are seen bilinearly have a kink there, at which the derivative is the mean of both sides'.
     Analytic,
 }
 

@@ -15,7 +15,7 @@ pub enum Sampling {
     #[default]
     Nearest,
     /// The mean of the four pixels around it, weighed by how near they are. At a pixel itself, where it has
-    /// a kink, the derivative in the motion is that towards the next pixel.
+    /// a kink, the derivative in the motion is the mean of those to both sides.
     Bilinear,
 }
 

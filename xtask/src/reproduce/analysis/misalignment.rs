@@ -1,9 +1,12 @@
 //! Accuracy against how panels are misaligned, along one deviation or over a grid of two (Fig. 5e and the
 //! supplement).
 
-use pnn_core::{Chip, Model};
+use pnn_core::model::{load_model_state, model_state};
+use pnn_core::ops::Sampling;
+use pnn_core::{Chip, DType, Model, Seed};
 use pnn_eval::plot::{Axis, Heatmap, LineSeries, heatmap, line_chart};
 use pnn_eval::{Cell, Column, Evaluator, Interval, Svg, Table, Verdict, on_port};
+use pnn_train::{RawRecipe, Recipe};
 
 use super::compare::{difference, over_seeds, percent, points, sources};
 use super::judged::{Case, Judged, contest};
@@ -65,6 +68,7 @@ pub(super) fn analyse(spec: &Misalignment, plan: &Plan, context: &Context<'_>) -
         figures.extend(show(spec, view, &rows, count)?);
         tables.push(summary(spec, view, &rows, &places, count)?);
         details.push(whole(spec, view, &rows, &places, count)?);
+        tables.push(seen(spec, view, plan, &rows, context)?);
         let here = Here { spec, view, rows: &rows, places: &places, images: count, context };
         judged.extend(here.kept()?);
         for pair in spec.contests.iter().filter(|contest| context.runs(contest)) {
@@ -163,6 +167,67 @@ impl Here<'_> {
         cases.push(case("mean of the sweep".into(), &averaged)?);
         Ok(cases)
     }
+}
+
+/// What the same networks have where a panel between pixels is seen otherwise than in their training.
+fn seen(
+    spec: &Misalignment,
+    view: &View,
+    plan: &Plan,
+    rows: &[Row],
+    context: &Context<'_>,
+) -> Result<Table> {
+    let images = context.images(view)?;
+    let count = images.len() as u64;
+    let aligned = vec![0.0; spec.axes.len()];
+    let at: Vec<Vec<f64>> = std::iter::once(aligned).chain(spec.judged_at.clone()).collect();
+    let all = places(&spec.axes);
+    let mut columns = vec![Column::text("method"), Column::text("seen by")];
+    columns.extend(at.iter().map(|at| Column::percent_interval(words(spec, at), 2)));
+    let caption = format!(
+        "{}: as in training and otherwise. Nearest neighbours and their bilinear means differ where panels are misaligned; a set-up is neither",
+        view.name
+    );
+    let mut table = Table::new(caption, columns)?;
+    for (key, row) in plan.methods.iter().zip(rows) {
+        let recipe = &context.profile.methods[key].recipe;
+        let other = match recipe.sampling {
+            Sampling::Nearest => Sampling::Bilinear,
+            Sampling::Bilinear => Sampling::Nearest,
+        };
+        let raw = RawRecipe { sampling: other, ..recipe.clone().into() };
+        let otherwise = Recipe::try_from(raw)?;
+        let mut accuracy = vec![Vec::new(); at.len()];
+        for run in context.trained(key)? {
+            let model = otherwise.model(&Seed::new(0), DType::F32)?;
+            load_model_state(model.as_ref(), &model_state(run.model.as_ref()))?;
+            let evaluator = context.evaluator(view, run.normalisation);
+            for (accuracy, chip) in accuracy.iter_mut().zip(chips(spec, model.as_ref(), &at)?) {
+                let chip = run.chip.plus(&chip)?;
+                accuracy.push(evaluated(model.as_ref(), &chip, evaluator, &images)?);
+            }
+        }
+        let own = at.iter().map(|at| match all.iter().position(|known| known == at) {
+            Some(place) => row.at(place, count).map(Cell::Interval),
+            None => Ok(Cell::Missing),
+        });
+        let name = |sampling| match sampling {
+            Sampling::Nearest => "nearest neighbours",
+            Sampling::Bilinear => "bilinear means",
+        };
+        let mut line = vec![
+            Cell::Text(row.label.clone()),
+            Cell::Text(format!("{} (training)", name(recipe.sampling))),
+        ];
+        line.extend(own.collect::<Result<Vec<_>>>()?);
+        table.push(line)?;
+        let mut line = vec![Cell::Text(row.label.clone()), Cell::from(name(other))];
+        for accuracy in &accuracy {
+            line.push(Cell::Interval(over_seeds(accuracy, count)?));
+        }
+        table.push(line)?;
+    }
+    Ok(table)
 }
 
 /// Every combination of the values of the axes, the last the fastest.
