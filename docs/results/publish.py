@@ -20,6 +20,7 @@ target = here / folder
 
 def clean(text):
     """The command without what is of one machine."""
+    text = re.sub(r" --weights \S+", " --weights docs/results/weights", text)
     text = re.sub(r" --(data|reference) \S+", lambda m: f" --{m[1]} {'DATA' if m[1] == 'data' else 'REFERENCE'}", text)
     return re.sub(r" --resume| --(out|experiments) \S+", "", text)
 
@@ -31,14 +32,15 @@ for experiment in experiments:
     for file in sorted((out / experiment).iterdir()):
         if file.suffix in (".md", ".csv", ".svg"):
             shutil.copy(file, target / experiment / file.name)
-(target / "runs").mkdir(exist_ok=True)
 for run in sorted((out / "runs").iterdir()):
     if run.name.startswith("tune-"):
         continue
     if tuning := re.fullmatch(r"(tuning-.+)-[0-9a-f]{12}\.json", run.name):
+        (target / "runs").mkdir(exist_ok=True)
         shutil.copy(run, target / "runs" / f"{tuning[1]}.json")
     elif trained := re.fullmatch(r"(.+)-seed(\d+)-[0-9a-f]{12}", run.name):
         if (run / "weights.safetensors").exists():
+            (target / "runs").mkdir(exist_ok=True)
             shutil.copy(run / "metrics.jsonl", target / "runs" / f"{trained[1]}-seed{trained[2]}.metrics.jsonl")
             if trained[1] in methods and trained[2] == "0":
                 name = f"{folder}-{trained[1]}-seed0.safetensors"
