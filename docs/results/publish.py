@@ -32,7 +32,8 @@ for experiment in experiments:
     for file in sorted((out / experiment).iterdir()):
         if file.suffix in (".md", ".csv", ".svg"):
             shutil.copy(file, target / experiment / file.name)
-for run in sorted((out / "runs").iterdir()):
+runs = out / "runs"
+for run in sorted(runs.iterdir()) if runs.is_dir() else []:
     if run.name.startswith("tune-"):
         continue
     if tuning := re.fullmatch(r"(tuning-.+)-[0-9a-f]{12}\.json", run.name):
