@@ -26,7 +26,7 @@ pub struct Climb {
     #[serde(default)]
     pub both_signs: bool,
     /// How far training climbs for a slope of 1: the `alpha` of Xu et al. (2026), Eq. 4, in units of the
-    /// port squared.
+    /// port squared over that of the loss. Where the loss is a sum over images (masks), so is the slope: with half the batch twice the rate is the same climb.
     pub rate: f64,
     /// Where the second pass may be; anywhere if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
