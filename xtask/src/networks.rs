@@ -29,13 +29,13 @@ pub(crate) fn as_detunings(state: &mut BTreeMap<String, Tensor>) -> Result<()> {
 
 /// A network as `reproduce` keeps it (`weights.safetensors` of a run, `docs/results/weights`), with the recipe that made
 /// it and what else its file says of it.
-pub(crate) struct Kept {
+pub(crate) struct KeptNetwork {
     pub(crate) recipe: Recipe,
     pub(crate) tensors: BTreeMap<String, Tensor>,
     pub(crate) metadata: BTreeMap<String, String>,
 }
 
-impl Kept {
+impl KeptNetwork {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let file = |reason: String| Error::File { path: path.to_owned(), reason };
         let (tensors, metadata) = store::load(path)?;

@@ -12,7 +12,7 @@ use pnn_eval::{
 };
 
 use crate::error::{Error, Result};
-use crate::networks::Kept;
+use crate::networks::KeptNetwork;
 use crate::reproduce::config::DataChoice;
 use crate::reproduce::data::Data;
 use crate::reproduce::precise::Precise;
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let mut networks = Vec::new();
     for path in &args.networks {
         eprintln!("{}", path.display());
-        let kept = Kept::read(path)?;
+        let kept = KeptNetwork::read(path)?;
         if let Some(trained_on) = kept.metadata.get("data").filter(|name| **name != data.name) {
             eprintln!(
                 "  it was trained on {trained_on}, and is measured on {}: --data DIR names other data",
@@ -110,7 +110,7 @@ fn name(path: &Path) -> String {
 
 fn measure(
     name: String,
-    kept: &Kept,
+    kept: &KeptNetwork,
     images: &Dataset,
     settings: &SharpnessSettings,
 ) -> Result<Network> {

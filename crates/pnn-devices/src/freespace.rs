@@ -29,7 +29,9 @@ pub struct Tiling {
     pub height: usize,
     /// Pixels of a tile from left to right, before they are repeated.
     pub width: usize,
-    /// Columns of the modulator that show the same.
+    /// Columns of the modulator that show the same. An input meets the first of them, as in the published code, although a
+    /// display pixel of that width lights them all: with two of them a shift by a pixel along the rows meets the same weights on
+    /// one side and others on the other. Shifts along the columns are even.
     pub repeat: usize,
 }
 

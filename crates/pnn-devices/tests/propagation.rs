@@ -182,21 +182,68 @@ fn a_gaussian_beam_spreads_as_it_should() {
     }
 }
 
+/// A round hole; a pixel at its rim has the part of it that lies inside.
+fn disc(grid: &Grid, radius: f64) -> Tensor {
+    let pitch = grid.pitch_m;
+    let part = |i: i32| ((f64::from(i) + 0.5) / 16.0 - 0.5) * pitch;
+    let inside = |y: f64, x: f64| {
+        let counted = (0..256).filter(|n| (y + part(n / 16)).hypot(x + part(n % 16)) <= radius);
+        counted.count() as f64 / 256.0
+    };
+    field(grid, |y, x| Complex::new(inside(y, x), 0.0))
+}
+
+/// Bessel's function of the first kind and order, by its series.
+fn j1(x: f64) -> f64 {
+    let mut term = 0.5 * x;
+    let mut sum = term;
+    for m in 1..40 {
+        let m = f64::from(m);
+        term *= -0.25 * x * x / (m * (m + 1.0));
+        sum += term;
+    }
+    sum
+}
+
+/// Far behind a round hole of radius `a` are Airy's rings: `(pi a^2 / lambda z)^2 (2 J1(v) / v)^2` with `v = 2 pi a r / (lambda z)`, dark at
+/// `v` = 3.83 and 7.02, between which the first ring has 1.75 % of the middle (Goodman, Introduction to Fourier Optics, 4.4.2).
+#[test]
+fn far_behind_a_round_hole_there_are_airys_rings() {
+    let (grid, radius, z) = (Grid::new(225, 225, 8e-6).unwrap(), 48e-6, 70e-3);
+    let space = FreeSpace::new(grid, z, &[GREEN]).unwrap();
+    assert_eq!((space.method(), space.warnings().len()), (Method::Direct, 0));
+    let there = complex(&space.propagate(&disc(&grid, radius)).unwrap());
+    let middle = PI * radius * radius / (GREEN * z);
+    let along: Vec<(f64, f64)> = (0..113)
+        .map(|column| {
+            let v = TAU * radius * f64::from(column) * 8e-6 / (GREEN * z);
+            // A rim of part-covered pixels is that of the hole blurred by a pixel, whose own pattern is a factor.
+            let u = PI * 8e-6 * f64::from(column) * 8e-6 / (GREEN * z);
+            let pixel = if u == 0.0 { 1.0 } else { (u.sin() / u).powi(2) };
+            let power = there[112 * 225 + 112 + column as usize].norm_sqr();
+            (v, power / middle.powi(2) / pixel)
+        })
+        .collect();
+    for (v, got) in &along {
+        let want = if *v == 0.0 { 1.0 } else { (2.0 * j1(*v) / v).powi(2) };
+        // The hole is pi a^2 / (lambda z) = 0.19 rad deep.
+        assert!((got - want).abs() < 0.006, "{v}: {got} {want}");
+    }
+    let between = |low: f64, high: f64| {
+        along.iter().filter(move |(v, _)| (low..high).contains(v)).map(|p| p.1)
+    };
+    assert!(between(3.7, 4.0).fold(1.0, f64::min) < 5e-4);
+    let ring = between(4.5, 6.0).fold(0.0, f64::max);
+    assert!((ring - 0.0175).abs() < 3e-4, "{ring}");
+}
+
 /// The Rayleigh-Sommerfeld integral has a closed form on the axis behind a disc of radius `a`:
 /// `exp(i k z) - z / R exp(i k R)`, `R^2 = z^2 + a^2` (Osterberg and Smith, J. Opt. Soc. Am. 51, 1050, 1961); its paraxial
 /// one is `exp(i k z) (1 - exp(i pi a^2 / (lambda z)))`. Pixels at the rim are weighed by the part of them that lies inside.
 #[test]
 fn behind_a_disc_the_axis_is_bright_and_dark_as_theory_says() {
     let (grid, radius) = (Grid::new(129, 129, 8e-6).unwrap(), 320e-6);
-    let inside = |y: f64, x: f64| {
-        let part = |i: i32| (f64::from(i) + 0.5) / 16.0 - 0.5;
-        let counted = (0..256).filter(|n| {
-            let (dy, dx) = (part(n / 16) * 8e-6, part(n % 16) * 8e-6);
-            (y + dy).hypot(x + dx) <= radius
-        });
-        counted.count() as f64 / 256.0
-    };
-    let disc = field(&grid, |y, x| Complex::new(inside(y, x), 0.0));
+    let disc = disc(&grid, radius);
     let mut levels = Vec::new();
     for space in each_method(grid) {
         let (z, k) = (space.distance_m(), TAU / GREEN);

@@ -13,7 +13,7 @@ use pnn_train::{Recipe, Trained};
 
 use crate::error::{Error, Result};
 use crate::heaters::Banks;
-use crate::networks::Kept;
+use crate::networks::KeptNetwork;
 use crate::reproduce::config::{Ambient, Analysis, Catalogue, DataChoice, default_folder};
 use crate::reproduce::data::Data;
 use crate::reproduce::measured::{MeasuredRings, RingSpread};
@@ -137,7 +137,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
 
 /// A kept network of heated rings, with the recipe that made it.
 fn network(path: &Path) -> Result<(Box<dyn Model>, Recipe)> {
-    let Kept { recipe, tensors, .. } = Kept::read(path)?;
+    let KeptNetwork { recipe, tensors, .. } = KeptNetwork::read(path)?;
     if recipe.train != Trained::Heaters {
         let trains = serde_json::to_string(&recipe.train).unwrap_or_default();
         let reason = format!(

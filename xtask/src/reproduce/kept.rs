@@ -9,6 +9,7 @@ use pnn_train::Recipe;
 use super::config::{Analysis, Method};
 use super::data::Data;
 use crate::error::{Error, Result};
+use crate::networks::KeptNetwork;
 
 /// Kept networks of a folder.
 #[derive(Default)]
@@ -34,13 +35,8 @@ impl Kept {
             if path.extension().is_none_or(|ending| ending != "safetensors") {
                 continue;
             }
-            let (_, metadata) = store::load(&path)?;
+            let KeptNetwork { recipe, metadata, .. } = KeptNetwork::read(&path)?;
             let of = |key: &str| metadata.get(key).cloned().unwrap_or_default();
-            let malformed = |e: serde_json::Error| Error::File {
-                path: path.clone(),
-                reason: format!("the recipe in its metadata: {e}"),
-            };
-            let recipe = serde_json::from_str(&of("recipe")).map_err(malformed)?;
             let trained_by = match of("trained by") {
                 commits if commits.is_empty() => "a commit that was not recorded".into(),
                 commits => commits,
