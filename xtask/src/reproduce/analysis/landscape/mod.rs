@@ -19,6 +19,8 @@ use crate::reproduce::precise::Precise;
 const BATCH: usize = 100;
 /// Largest residual of an eigenvalue, relative to it.
 const TOLERANCE: f64 = 1e-2;
+/// Hessian products for eigenvalues, after which the smallest is given up.
+const PRODUCTS: usize = 120;
 /// Hessian products for a trace.
 const TRACE_PRODUCTS: usize = 30;
 
@@ -73,7 +75,7 @@ pub(super) fn analyse(spec: &Landscape, plan: &Plan, context: &Context<'_>) -> R
     let paragraphs = vec![
         "lambda_max is the largest eigenvalue of the Hessian of the mean cross-entropy in everything that is trained; rings are taken \
          in their detunings (nm), whatever they were trained in. Eigenvalues are found by Lanczos' method to a residual of 1 % of each (a dash: the \
-         smallest did not converge in 300 products), from central differences of gradients in f64; the trace by Hutch++."
+         smallest did not converge in 120 products), from central differences of gradients in f64; the trace by Hutch++."
             .to_owned(),
         "Intervals of curvatures are Student's t over the logarithms of the seeds' values: their centre is the geometric mean."
             .to_owned(),
@@ -98,7 +100,7 @@ fn row(key: &str, view: &View, context: &Context<'_>) -> Result<(Row, Option<Ext
         let mut surface = precise.surface(evaluator, &run.chip, &images)?;
         let mut hessian = Hessian::new(&mut surface)?;
         let seed = Seed::new(0);
-        let lanczos = Lanczos::extremes(2, 1).tolerance(TOLERANCE);
+        let lanczos = Lanczos::extremes(2, 1).tolerance(TOLERANCE).max_products(PRODUCTS);
         // The smallest eigenvalue may be too small beside the largest to be found.
         let found = match lanczos.run(&mut hessian, &seed.child("lanczos")) {
             Err(pnn_core::Error::NotConverged { .. }) => {
