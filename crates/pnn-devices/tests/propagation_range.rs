@@ -60,7 +60,7 @@ fn limits_of_free_space_are_stated() {
     says(&direct, &[&["0.001 m", "from 1.908e-3 m on"]]);
     // The cube root of pi r^4 / (4 lambda), r = 2 um . 128 . sqrt 2, is more than S p / lambda.
     let fresnel = |z| space(z).with_method(Method::Fresnel).unwrap();
-    says(&fresnel(1e-3), &[&["0.001 m", "more than 2.938e-3 m"]]);
+    says(&fresnel(1e-3), &[&["0.001 m", "to a radian from 2.938e-3 m on"]]);
     says(&fresnel(1.0), &[&["1 m", "transfer function of Fresnel", "up to 1.925e-3 m"]]);
     let coarse = Grid::new(128, 128, 8e-6).unwrap();
     for (z, right) in [(18e-3, false), (19e-3, true), (30e-3, true), (31e-3, false)] {
