@@ -246,12 +246,13 @@ impl PhysicalLayer for Multiplier {
         controls: &Controls,
         deviations: &Deviations,
     ) -> pnn_core::Result<Tensor> {
-        let (x, weights) = (self.shown(x)?, self.met(controls, deviations)?);
+        let (x, set) = (self.shown(x)?, self.set(controls, deviations)?);
+        let weights = self.moved(&set, deviations)?;
         let mut y = linear(&x, &weights)?;
         if deviations.is_active(SHOT_NOISE)? {
             // Positive and negative parts of inputs and weights have exposures of their own, whose light adds up. A pixel that is
             // seen half and half with one of the other sign is bright in two of them, though its weight is 0.
-            let shown = self.moved(&self.set(controls, deviations)?.abs()?, deviations)?;
+            let shown = self.moved(&set.abs()?, deviations)?;
             let light = linear(&x.abs()?, &shown)?;
             y = shot(&y, &light, deviations)?;
         }

@@ -50,8 +50,9 @@ pub struct Lanczos {
 
 impl Lanczos {
     /// So many of the largest and of the smallest eigenvalues, each to a residual of 1e-3 of itself in at most 300
-    /// products. The error of an isolated eigenvalue is about the residual squared. The sign of the smallest is that of
-    /// the matrix once this is met, but a small eigenvalue beside large ones takes many products.
+    /// products. The error of an isolated eigenvalue is about the residual squared. A negative
+    /// smallest one is certain to be there (the matrix has one at least as small, by Cauchy's interlacing); a small one beside
+    /// large ones takes many products.
     #[must_use]
     pub fn extremes(largest: usize, smallest: usize) -> Self {
         Self { largest, smallest, tolerance: 1e-3, max_products: 300 }
