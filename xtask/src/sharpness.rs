@@ -11,7 +11,7 @@ use pnn_eval::{
     BatchNormMode, Cell, Column, Evaluator, Report, Section, Sharpness, SharpnessSettings, Table,
 };
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::networks::KeptNetwork;
 use crate::reproduce::config::DataChoice;
 use crate::reproduce::data::Data;
@@ -58,12 +58,7 @@ struct Network {
 
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let (data, _) = Data::load(DataChoice::Digits, args.data.as_ref())?;
-    let there = data.train.len();
-    if !(2..=there).contains(&args.images) {
-        let line = format!("--images is {}, allowed is [2, {there}] of {}", args.images, data.name);
-        return Err(Error::Usage(line));
-    }
-    let images = data.train.range(0, args.images)?;
+    let images = data.first(&data.train, args.images, 2)?;
     let settings = SharpnessSettings {
         radius: args.radius,
         noise: args.noise,

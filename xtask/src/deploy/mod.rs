@@ -74,12 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let measured = args.curves.as_deref().map(MeasuredRings::read).transpose()?;
     let spread = spec.spread(measured.as_ref());
     let (data, _) = Data::load(DataChoice::Digits, args.data.as_ref())?;
-    let there = data.test.len();
-    if !(1..=there).contains(&args.images) {
-        let line = format!("--images is {}, allowed is [1, {there}] of {}", args.images, data.name);
-        return Err(Error::Usage(line));
-    }
-    let images = data.test.range(0, args.images)?;
+    let images = data.first(&data.test, args.images, 1)?;
     let calibration = data.train.range(0, CALIBRATION)?;
     let banks = Banks::of(&recipe.ring_chip)?;
     let deployment = Deployment { model, recipe, spec, spread, banks, images, calibration };

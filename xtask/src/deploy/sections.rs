@@ -39,15 +39,16 @@ pub(super) fn accuracy(
     let mut series = Vec::new();
     let mut progress = Progress::new("temperatures", (WAYS.len() * celsius.len()) as u64);
     let mut words = Vec::new();
+    let model = deployment.evaluate(BatchNormMode::Running, &Chip::ideal())?.accuracy(0.95)?;
+    let chips = [deployment.set(chip, false)?, deployment.set(chip, true)?];
     for (done, (name, anew, mode)) in WAYS.into_iter().enumerate() {
-        let set = deployment.set(chip, anew)?;
-        let model = deployment.evaluate(BatchNormMode::Running, &Chip::ideal())?.accuracy(0.95)?;
+        let set = &chips[usize::from(anew)];
         let mut line = vec![Cell::from(name), Cell::Interval(model)];
         let mut points: Vec<(f64, Interval)> = Vec::new();
         for (step, at) in celsius.iter().enumerate() {
             progress.at((done * celsius.len() + step) as u64, &format!("{name}, {at} C"));
             let kelvin = at - deployment.spec.calibrated_at;
-            let chip = deployment.drifted(&set, kelvin)?;
+            let chip = deployment.drifted(set, kelvin)?;
             let accuracy = deployment.evaluate(mode, &chip)?.accuracy(0.95)?;
             line.push(Cell::Interval(accuracy));
             points.push((*at, accuracy.scaled(100.0)));
@@ -108,13 +109,15 @@ pub(super) fn tolerance(
     let mut progress = Progress::new("tolerance", 4 * each);
     let mut done = 0;
     let shown = |value: Option<f64>| value.map_or(Cell::Missing, Cell::Number);
+    let model = deployment.evaluate(BatchNormMode::Running, &Chip::ideal())?.percent();
+    let chips = [deployment.set(chip, false)?, deployment.set(chip, true)?];
     for (name, anew, mode) in [WAYS[0], WAYS[2], WAYS[3], WAYS[4]] {
-        let set = deployment.set(chip, anew)?;
+        let set = &chips[usize::from(anew)];
         let mut points = Vec::new();
         for step in -count..=count {
             progress.at(done, &format!("{name}, {:+} K", f64::from(step) * STEP));
             let kelvin = f64::from(step) * STEP;
-            let chip = deployment.drifted(&set, kelvin)?;
+            let chip = deployment.drifted(set, kelvin)?;
             points.push((kelvin, deployment.evaluate(mode, &chip)?.percent()));
             done += 1;
         }
@@ -134,9 +137,7 @@ pub(super) fn tolerance(
             }
             spreads.push((spread, sum / CHIPS as f64));
         }
-        let limit =
-            deployment.evaluate(BatchNormMode::Running, &Chip::ideal())?.percent() - allowed;
-        let spread = reach(&spreads, limit);
+        let spread = reach(&spreads, model - allowed);
         let text = |value: Option<f64>, least: f64| {
             value.map_or_else(|| format!("below {least}"), |value| format!("{value}"))
         };

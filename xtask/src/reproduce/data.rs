@@ -7,7 +7,7 @@ use pnn_data::{Dataset, HeldOut, Mnist, mnist, stratified_split};
 
 use super::config::DataChoice;
 use crate::data::folder;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Images to train on and images to test on.
 pub(crate) struct Data {
@@ -65,6 +65,17 @@ impl Data {
         let (train, test) = stratified_split(&pnn_data::digits(), HeldOut::PerClass(100), &split)?;
         let name = "embedded digits, 4,000 to train and 1,000 held out".into();
         Ok(Self { name, is_mnist: false, train, test })
+    }
+
+    /// The first of the training or test images, as many as `--images` says, of which at least so many are needed.
+    pub(crate) fn first(&self, of: &Dataset, count: usize, least: usize) -> Result<Dataset> {
+        let there = of.len();
+        if !(least..=there).contains(&count) {
+            let line =
+                format!("--images is {count}, allowed is [{least}, {there}] of {}", self.name);
+            return Err(Error::Usage(line));
+        }
+        Ok(of.range(0, count)?)
     }
 
     /// The training images alone, the last of them for tuning.
