@@ -19,7 +19,7 @@ use super::super::{Detection, Ring};
 /// that of balanced detection. Dropped light is collected once: that it passes other rings on its way, and interferes there, is
 /// left out (an error of the order of `T D` of two rings for one wavelength).
 ///
-/// A ring whose line is `width` times as wide and as deep as before has `T` and `D` of the detuning over `width`.
+/// A ring whose line is `width` times as wide, and as deep as before, has `T` and `D` of the detuning over `width`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rows {
     line: Line,
@@ -115,13 +115,7 @@ impl Rows {
         let block = BLOCK * self.rings;
         let parts = found.par_chunks_mut(block).zip(x.par_chunks(block));
         parts.zip(g.par_chunks(block)).enumerate().for_each(|(b, ((found, x), g))| {
-            let met = Met::of(self, x, None);
-            for (row, (found, g)) in
-                found.chunks_exact_mut(self.rings).zip(g.chunks_exact(self.rings)).enumerate()
-            {
-                let used = self.used(b * BLOCK + row);
-                met.slopes(self, row, used, |i, j, slope| found[i] += g[j] * slope);
-            }
+            self.slopes(b, (x, None, g), |at, _, steep| found[at] += steep);
         });
         Tensor::from_buffer(found, detunings.shape().clone())
     }
@@ -141,23 +135,33 @@ impl Rows {
         let found = by_x.par_chunks_mut(block).zip(by_width.par_chunks_mut(block));
         let given = x.par_chunks(block).zip(wide.par_chunks(block)).zip(g.par_chunks(block));
         found.zip(given).enumerate().for_each(|(b, ((by_x, by_width), ((x, wide), g)))| {
-            let met = Met::of(self, x, Some(wide));
-            for row in 0..x.len() / self.rings {
-                let first = row * self.rings;
-                let used = self.used(b * BLOCK + row);
-                met.slopes(self, row, used, |i, j, slope| {
-                    let at = first + i;
-                    let steep = g[first + j] * slope / wide[at];
-                    by_x[at] += steep;
-                    by_width[at] -= steep * (x[at] + self.apart::<T>(i, j)) / wide[at];
-                });
-            }
+            self.slopes(b, (x, Some(wide), g), |at, apart, steep| {
+                by_x[at] += steep / wide[at];
+                by_width[at] -= steep / wide[at] * (x[at] + apart) / wide[at];
+            });
         });
         let shape = detunings.shape();
         Ok([
             Tensor::from_buffer(by_x, shape.clone())?,
             Tensor::from_buffer(by_width, shape.clone())?,
         ])
+    }
+
+    /// Calls `each(at, apart, g_j dw_j/du_ij)` for ring `at` and every wavelength, which is so many nm apart from its own, in the block
+    /// of detunings, widths and gradients with this number.
+    fn slopes<T: Real>(
+        &self,
+        block: usize,
+        (x, wide, g): (&[T], Option<&[T]>, &[T]),
+        mut each: impl FnMut(usize, T, T),
+    ) {
+        let met = Met::of(self, x, wide);
+        for (row, g) in g.chunks_exact(self.rings).enumerate() {
+            let used = self.used(block * BLOCK + row);
+            met.slopes(self, row, used, |i, j, slope| {
+                each(row * self.rings + i, self.apart(i, j), g[j] * slope);
+            });
+        }
     }
 
     /// How much farther from ring `i` wavelength `j` is than the ring's own, in nm.
