@@ -149,7 +149,7 @@ fn together(networks: &[Network], settings: &SharpnessSettings) -> Result<Sectio
     let mut table = Table::new("All measures", columns)?;
     for network in networks {
         let mut line = vec![Cell::Text(network.name.clone())];
-        let cell = |value: f64| if value.is_finite() { Cell::Number(value) } else { Cell::Missing };
+        let cell = |value: Option<f64>| value.map_or(Cell::Missing, Cell::Number);
         line.extend(network.sharpness.values().map(cell));
         table.push(line)?;
     }

@@ -166,21 +166,22 @@ impl Sharpness {
         "rise under relative noise",
     ];
 
-    /// All measures, NaN for an eigenvalue that did not converge; the loss is that of the images given, which are
-    /// training images as a rule.
+    /// All measures, none for an eigenvalue that did not converge or what is no finite number; the loss is that of the
+    /// images given, which are training images as a rule.
     #[must_use]
-    pub fn values(&self) -> [f64; 8] {
-        let value = |pair: &Option<Eigenpair>| pair.as_ref().map_or(f64::NAN, |pair| pair.value);
+    pub fn values(&self) -> [Option<f64>; 8] {
+        let value = |pair: &Option<Eigenpair>| pair.as_ref().map(|pair| pair.value);
         [
-            self.loss,
+            Some(self.loss),
             value(&self.lambda_max),
-            self.trace.value,
+            Some(self.trace.value),
             value(&self.relative_lambda_max),
-            self.rise_in_ball,
-            self.rise_in_relative_ball,
-            self.rise_under_noise.value,
-            self.rise_under_relative_noise.value,
+            Some(self.rise_in_ball),
+            Some(self.rise_in_relative_ball),
+            Some(self.rise_under_noise.value),
+            Some(self.rise_under_relative_noise.value),
         ]
+        .map(|value| value.filter(|value| value.is_finite()))
     }
 
     /// A line for each measure, with how sure it is: the residual of an eigenvalue, the standard error of an estimate.
@@ -206,10 +207,10 @@ impl Sharpness {
             error(&self.rise_under_noise),
             error(&self.rise_under_relative_noise),
         ];
-        let cell = |value: f64| if value.is_finite() { Cell::Number(value) } else { Cell::Missing };
+        let cell = |value: Option<f64>| value.map_or(Cell::Missing, Cell::Number);
         for ((name, value), unsure) in Self::NAMES.into_iter().zip(self.values()).zip(unsure) {
-            let unsure = unsure.map_or(Cell::Missing, cell);
-            table.push(vec![Cell::from(name), cell(value), unsure])?;
+            let unsure = unsure.filter(|unsure| unsure.is_finite());
+            table.push(vec![Cell::from(name), cell(value), cell(unsure)])?;
         }
         Ok(table)
     }

@@ -32,9 +32,8 @@ pub(super) fn correlate(
 ) -> Result<Vec<Correlation>> {
     let of = |(place, measure): (usize, &String)| {
         // A measure that is no number says nothing of its network.
-        let own: Vec<&Network> =
-            networks.iter().filter(|n| n.measures[place].is_finite()).collect();
-        let x: Vec<f64> = own.iter().map(|n| n.measures[place]).collect();
+        let known = networks.iter().filter_map(|n| Some((n, n.measures[place]?)));
+        let (own, x): (Vec<&Network>, Vec<f64>) = known.unzip();
         let with =
             |pick: &dyn Fn(&Network) -> f64| -> Vec<f64> { own.iter().map(|n| pick(n)).collect() };
         let estimate = |coefficient: Coefficient, y: &[f64]| coefficient.of(&x, y).ok();
@@ -97,7 +96,7 @@ mod tests {
             let (method, wiggle) = (system().methods[n / 3].clone(), noise[n % 8]);
             let sharpness = (n / 3) as f64 + 0.2 * wiggle;
             let accuracy = 99.0 - 5.0 * sharpness;
-            let measures = vec![sharpness, noise[(5 * n + 3) % 8], 1.0];
+            let measures = [sharpness, noise[(5 * n + 3) % 8], 1.0].map(Some).to_vec();
             Network { method, measures, clean: 99.0, under: vec![accuracy, accuracy - 10.0] }
         };
         (0..18).map(of).collect()
@@ -140,11 +139,11 @@ mod tests {
     fn a_measure_that_is_no_number_leaves_its_network_out() {
         let names = [CLAIMED, "noise", "constant"].map(str::to_owned);
         let mut networks = networks();
-        networks[4].measures[0] = f64::NAN;
+        networks[4].measures[0] = None;
         // As it is kept in a file.
         let text = serde_json::to_string(&networks[4]).unwrap();
         networks[4] = serde_json::from_str(&text).unwrap();
-        assert!(networks[4].measures[0].is_nan());
+        assert_eq!(networks[4].measures[0], None);
         let found = correlate(&names, &system(), &networks).unwrap();
         assert!(found[0].robust.unwrap().estimate < -0.99);
     }

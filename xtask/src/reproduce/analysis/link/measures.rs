@@ -32,7 +32,7 @@ pub(super) fn measure(
     method: &Method,
     run: &Trained,
     images: &Dataset,
-) -> Result<Vec<f64>> {
+) -> Result<Vec<Option<f64>>> {
     let precise = Precise::of(method, run)?;
     let evaluator = Evaluator {
         batch_norm: BatchNormMode::Running,
@@ -45,14 +45,15 @@ pub(super) fn measure(
         let axes = [deviation.axis()];
         let mut surface = precise.deviation_surface(evaluator, &run.chip, images, &axes)?;
         let seed = Seed::new(0).child(&deviation.label);
-        found.push(if deviation.shared {
+        let rise = if deviation.shared {
             let (here, sides) =
                 (surface.loss()?, [surface.loss_at(&[1.0])?, surface.loss_at(&[-1.0])?]);
             0.5 * (sides[0] + sides[1]) - here
         } else {
             let unit = Neighbourhood { size: 1.0, scaling: Scaling::Plain };
             rise_under_noise(&mut surface, unit, spec.noise_pairs, &seed)?.value
-        });
+        };
+        found.push(finite(rise));
         if deviation.kinked {
             continue;
         }
@@ -63,12 +64,20 @@ pub(super) fn measure(
         } else {
             hutch_plus_plus(&mut hessian, spec.trace_products, &seed)?.value
         };
-        found.extend([slope, curvature]);
+        found.extend([slope, curvature].map(finite));
     }
     Ok(found)
 }
 
-fn of_parameters(spec: &Link, system: &System, surface: &mut Surface<'_>) -> Result<Vec<f64>> {
+fn finite(value: f64) -> Option<f64> {
+    Some(value).filter(|value| value.is_finite())
+}
+
+fn of_parameters(
+    spec: &Link,
+    system: &System,
+    surface: &mut Surface<'_>,
+) -> Result<Vec<Option<f64>>> {
     let settings = SharpnessSettings {
         radius: system.radius,
         relative_radius: system.relative_radius,

@@ -24,20 +24,11 @@ const CLAIMED: &str = "lambda_max";
 #[serde(deny_unknown_fields)]
 struct Network {
     method: String,
-    /// Measures of sharpness, in the order of their names; NaN where an eigenvalue did not converge.
-    #[serde(deserialize_with = "nan_from_null")]
-    measures: Vec<f64>,
+    /// Measures of sharpness, in the order of their names; none where an eigenvalue did not converge.
+    measures: Vec<Option<f64>>,
     /// Accuracy in percent without any deviation, and the mean under each condition.
     clean: f64,
     under: Vec<f64>,
-}
-
-/// JSON has no NaN.
-fn nan_from_null<'de, D: serde::Deserializer<'de>>(
-    from: D,
-) -> std::result::Result<Vec<f64>, D::Error> {
-    let values: Vec<Option<f64>> = Deserialize::deserialize(from)?;
-    Ok(values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect())
 }
 
 /// Whether a measure predicts robustness, by the interval of its correlation.
@@ -233,7 +224,7 @@ fn scatter(
     let mut series = Vec::new();
     for method in &system.methods {
         let own = networks.iter().filter(|network| network.method == *method);
-        let points: Vec<_> = own.map(|n| (n.measures[place], n.robust())).collect();
+        let points: Vec<_> = own.filter_map(|n| Some((n.measures[place]?, n.robust()))).collect();
         let shown: Vec<_> = points.into_iter().filter(|(x, _)| *x > 0.0).collect();
         if !shown.is_empty() {
             series.push(LineSeries::new(context.label(method), shown).scattered());
@@ -271,7 +262,13 @@ fn values(
             Cell::Number(own.iter().map(|n| pick(n)).sum::<f64>() / own.len() as f64)
         };
         let mut line = vec![Cell::Text(context.label(method))];
-        line.extend((0..names.len()).map(|place| mean(&|n| n.measures[place])));
+        for place in 0..names.len() {
+            let known: Vec<f64> = own.iter().filter_map(|n| n.measures[place]).collect();
+            line.push(match known.len() {
+                0 => Cell::Missing,
+                count => Cell::Number(known.iter().sum::<f64>() / count as f64),
+            });
+        }
         line.push(mean(&|n| n.clean / 100.0));
         line.extend((0..system.conditions.len()).map(|place| mean(&|n| n.under[place] / 100.0)));
         table.push(line)?;
