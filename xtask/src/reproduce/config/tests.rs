@@ -109,6 +109,12 @@ fn the_controlled_profile_is_level_in_free_space() {
             assert_eq!(method.recipe.batch_size, bp.recipe.batch_size, "{key}");
             assert_eq!(method.recipe.images, bp.recipe.images, "{key}");
             assert_eq!((method.tune.len(), ends(method)), (tunings, ends(bp)), "{key}");
+            // All that have a second setting have it at the same rates.
+            let mut rates: Vec<_> =
+                method.tune.iter().map(|s| s["optimizer.adam.rate"].to_string()).collect();
+            rates.dedup();
+            let shared = if train == Trained::Modulators && key != "fs-bp" { 3 } else { tunings };
+            assert_eq!(rates.len(), shared, "{key}");
             // What knows nothing about the misalignment is tuned so.
             let knows = !matches!(method.recipe.strategy, StrategyRecipe::Bp);
             assert_eq!(knows, matches!(method.tuned_on, TunedOn::Sweep(_)), "{key}");
