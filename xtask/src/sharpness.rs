@@ -130,11 +130,9 @@ fn measure(
         let found =
             spectral_density(&mut Hessian::new(&mut surface)?, DENSITY.0, DENSITY.1, &seed)?;
         let width = 0.01 * pair.value.abs();
-        let ends = found.masses.first().zip(found.masses.last());
-        if let Some(((low, _), (high, _))) = ends.filter(|_| width > 0.0) {
-            let at = positions(low - 5.0 * width, high + 5.0 * width, 400);
-            let points: Vec<(f64, f64)> = at.into_iter().map(|x| (x, found.at(x, width))).collect();
-            density = Some((SpectralDensity::new(&name, points).eigenvalues([pair.value]), width));
+        if width > 0.0 {
+            let drawn = SpectralDensity::spread(&name, &found, width).eigenvalues([pair.value]);
+            density = Some((drawn, width));
         }
     }
     let direction = Direction::filter_normalised(surface.parameters(), Vectors::Held, &seed)?;

@@ -22,7 +22,7 @@ mod threads;
 
 pub use device::{
     Bounds, Chip, Control, ControlSpec, Controls, DeviationPort, Deviations, Drive, FieldOutput,
-    Hardware, Passivity, PhysicalLayer, PortShape, Twin,
+    Hardware, Levels, Passivity, PhysicalLayer, PortShape, Twin,
 };
 pub use error::{Error, Result};
 pub use model::{Counters, Counts, InSilico, InSitu, Lab, Mode, Model, Pass, Physical, Truth};

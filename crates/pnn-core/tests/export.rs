@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pnn_core::export::{Setting, Settings};
 use pnn_core::layers::{Digital, Product};
 use pnn_core::model::{Model, Pass, Physical};
-use pnn_core::{Bounds, DType, ParamSet, Result, Seed, Tensor, Var, npy};
+use pnn_core::{Bounds, DType, Levels, ParamSet, Result, Seed, Tensor, Var, npy};
 
 struct Network {
     layers: Vec<Physical>,
@@ -86,9 +86,12 @@ fn codes_are_those_of_a_converter_over_the_range() {
     let settings = Settings::of(&network, Some(3)).unwrap();
     // Steps of 2/7; 0 lies between codes 3 and 4 and is rounded up, what is beyond is at the end.
     assert_eq!(settings.controls[0].codes(3).unwrap(), Some(vec![0, 7, 4, 5, 0, 7]));
-    // Both ends of a turn are one code: steps of 2/8.
-    let turn = Setting { periodic: true, ..settings.controls[0].clone() };
-    assert_eq!(turn.codes(3).unwrap(), Some(vec![0, 0, 4, 6, 0, 0]));
+    // Both ends of a turn are one code, and so are whole turns more: steps of 2/8.
+    let turn = Setting { levels: Levels::Periodic, ..settings.controls[0].clone() };
+    assert_eq!(turn.codes(3).unwrap(), Some(vec![0, 0, 4, 6, 4, 0]));
+    // Seven steps to either side of 0.
+    let signed = Setting { levels: Levels::Signed, ..turn };
+    assert_eq!(signed.codes(3).unwrap(), Some(vec![-7, 7, 0, 4, -7, 7]));
     let free = Network::new(1, DType::F64, &["fc"], Bounds::UNBOUNDED);
     let settings = Settings::of(&free, Some(3)).unwrap();
     assert_eq!(settings.controls[0].codes(3).unwrap(), None);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use pnn_core::device::{Drive, Passivity, PortShape};
+use pnn_core::device::{Drive, Levels, Passivity, PortShape};
 use pnn_core::layers::uniform_fan_in;
 use pnn_core::ops::{Packing, Sampling, linear, resample, resample_packed, straight_through};
 use pnn_core::{
@@ -267,11 +267,12 @@ impl PhysicalLayer for Multiplier {
         self.met(controls, deviations).map(Some)
     }
 
+    /// Weights of either sign are shown in exposures of their own, each with all levels of the modulator.
     fn drives(&self, controls: &Controls) -> pnn_core::Result<Vec<Drive>> {
         let control = &self.controls[0];
         let setting = controls.of(control)?.clone();
         let range = control.bounds;
-        Ok(vec![Drive { setting, range, periodic: false, port: WEIGHT_ERROR }])
+        Ok(vec![Drive { setting, range, levels: Levels::Signed, port: WEIGHT_ERROR }])
     }
 
     fn passivity(&self) -> Passivity {

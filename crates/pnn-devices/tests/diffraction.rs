@@ -10,8 +10,8 @@ use pnn_core::ops::Sampling;
 use pnn_core::testing::{GradientCheck, check_gradients, conformance};
 use pnn_core::{Controls, DType, Deviations, PhysicalLayer, Seed, Tensor};
 use pnn_devices::diffraction::{
-    Detectors, Diffractive, Element, FreeSpace, Grid, Method, Region, SHOT_NOISE,
-    saturable_absorber,
+    Detectors, Diffractive, Element, FreeSpace, Grid, Method, READOUT_ERROR, Region, SHOT_NOISE,
+    saturable_absorber, saturable_film,
 };
 
 #[test]
@@ -138,6 +138,7 @@ fn network(wavelengths: &[f64], absorber: bool) -> Diffractive {
     if absorber {
         // Little, so that no pixel is near where light begins to pass: the slope is endless there.
         elements.insert(3, Element::Absorber { fraction: 0.01 });
+        elements.insert(7, Element::SaturableFilm { depth: 0.5, saturation: 0.4 });
     }
     let regions = [
         Region { top: 0, left: 0, height: 3, width: 3 },
@@ -374,4 +375,66 @@ fn shot_noise_comes_before_the_shares() {
             (pair[0] - read[0] / total).abs() < 1e-14 && (pair[1] - read[1] / total).abs() < 1e-14
         );
     }
+}
+
+/// Thermal noise is of the powers, in parts of all light that is detected, and shares are taken afterwards.
+#[test]
+fn thermal_noise_comes_before_the_shares() {
+    let network = network(&[GREEN], true);
+    let controls = network.init(&Seed::new(1), DType::F64).unwrap();
+    let x = normal(1, &[2, 6, 5]).abs().unwrap();
+    let values = |t: &Tensor| -> Vec<f64> { t.flatten_all().unwrap().to_vec1().unwrap() };
+    let clean = values(&network.forward(&x, &controls, &Deviations::none()).unwrap());
+    let noise = [0.1, -0.05, 0.02, 0.3];
+    let thermal = |x: &Tensor| {
+        let noise = Tensor::from_vec(noise.to_vec(), [2, 2]).unwrap();
+        network.forward(x, &controls, &Deviations::none().with(READOUT_ERROR, noise)).unwrap()
+    };
+    let read: Vec<f64> = clean.iter().zip(noise).map(|(share, noise)| share + noise).collect();
+    for (pair, read) in values(&thermal(&x)).chunks(2).zip(read.chunks(2)) {
+        for (got, want) in pair.iter().zip(read) {
+            assert!((got - want / (read[0] + read[1])).abs() < 1e-14, "{got} {want}");
+        }
+    }
+    let dark = x.zeros_like().unwrap();
+    assert_eq!(values(&thermal(&dark)), [0.0; 4]);
+    check_gradients(&[x], |t| Ok(thermal(&t[0])), &GradientCheck::default()).unwrap();
+}
+
+/// Weak light loses what the optical depth says, strong light nothing, half the depth is left at the saturation intensity.
+#[test]
+fn a_film_bleaches_in_strong_light() {
+    let light = |amplitude: f64| {
+        Tensor::from_vec(vec![0.6 * amplitude, 0.8 * amplitude], [1, 2, 1, 1]).unwrap()
+    };
+    let kept = |intensity: f64| {
+        let there = saturable_film(&light(intensity.sqrt()), 2.0, 3.0).unwrap();
+        let values: Vec<f64> = there.flatten_all().unwrap().to_vec1().unwrap();
+        assert!((0.8 * values[0] - 0.6 * values[1]).abs() < 1e-15, "the phase stays");
+        energy(&there) / intensity
+    };
+    assert!((kept(1e-12) - (-2.0f64).exp()).abs() < 1e-12);
+    assert!((kept(3.0) - (-1.0f64).exp()).abs() < 1e-14);
+    assert!((kept(3e9) - 1.0).abs() < 1e-8);
+    for shape in [&[2, 3, 2, 3, 4][..], &[2, 3, 4]] {
+        let film = |t: &[Tensor]| saturable_film(&t[0], 1.5, 0.7);
+        check_gradients(&[normal(3, shape)], film, &GradientCheck::default()).unwrap();
+    }
+    let dark = Tensor::zeros([1, 2, 2, 2], DType::F64).unwrap();
+    assert_eq!(energy(&saturable_film(&dark, 2.0, 3.0).unwrap()), 0.0);
+    for (depth, saturation, says) in [
+        (-0.1, 1.0, "optical depth of a film is -0.1, allowed is [0, infinity)"),
+        (f64::NAN, 1.0, "optical depth of a film is NaN"),
+        (1.0, 0.0, "saturation intensity of a film is 0, allowed is (0, infinity)"),
+    ] {
+        let error = saturable_film(&dark, depth, saturation).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+        let element = Element::SaturableFilm { depth, saturation };
+        let grid = Grid::new(6, 5, 1e-6).unwrap();
+        let region = Region { top: 0, left: 0, height: 1, width: 1 };
+        let detectors = Detectors::new(grid, &[region]).unwrap();
+        let error = Diffractive::new(grid, &[GREEN], &[Element::Mask, element], detectors);
+        assert!(error.unwrap_err().to_string().contains(says));
+    }
+    assert!(saturable_film(&Tensor::zeros([3, 2], DType::F64).unwrap(), 1.0, 1.0).is_err());
 }

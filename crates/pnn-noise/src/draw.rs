@@ -1,6 +1,6 @@
 //! The deviations that one source makes on one layer.
 
-use pnn_core::device::{Bounds, Chip, PortShape};
+use pnn_core::device::{Chip, PortShape};
 use pnn_core::model::Physical;
 use pnn_core::{DType, Seed, Tensor};
 use rand::distr::Distribution;
@@ -152,10 +152,7 @@ impl Source {
             }
             let setting = drive.setting.to_dtype(DType::F64)?;
             let values = setting.elements::<f64>()?.iter();
-            let rounded = |v: f64| match drive.periodic {
-                true => quantise_periodic(v, drive.range, bits),
-                false => quantise(v, drive.range, bits),
-            };
+            let rounded = |v: f64| drive.levels.round(v, drive.range, bits);
             let errors = values.map(|v| rounded(*v) - v).collect::<Vec<_>>();
             Ok((drive.port, Tensor::from_vec(errors, setting.shape())?))
         };
@@ -214,43 +211,4 @@ fn limited(
         }
     };
     Tensor::from_vec((0..size).map(|_| draw()).collect::<Vec<f64>>(), size)
-}
-
-/// The nearest of `2^bits` levels that divide a range evenly whose ends are the same, such as a turn of a phase: `k / 2^bits` of it. A
-/// value nearer to the upper end than to the last level becomes that end.
-///
-/// ```
-/// use pnn_core::Bounds;
-/// let turn = Bounds::new(0.0, 1.0)?;
-/// assert_eq!(pnn_noise::quantise_periodic(0.4, turn, 1), 0.5);
-/// assert_eq!(pnn_noise::quantise_periodic(0.9, turn, 1), 1.0);
-/// # Ok::<(), pnn_core::Error>(())
-/// ```
-///
-/// The result is NaN if the value is NaN or the range is unbounded.
-#[must_use]
-pub fn quantise_periodic(value: f64, range: Bounds, bits: u32) -> f64 {
-    let levels = f64::from(bits).exp2();
-    let level = ((value - range.low) / (range.high - range.low) * levels).round();
-    range.low + level / levels * (range.high - range.low)
-}
-
-/// The nearest of `2^bits` levels that divide a range evenly, both ends included.
-///
-/// ```
-/// use pnn_core::Bounds;
-/// let range = Bounds::new(-1.0, 1.0)?;
-/// assert_eq!(pnn_noise::quantise(0.2, range, 1), 1.0);
-/// assert_eq!(pnn_noise::quantise(-7.0, range, 8), -1.0);
-/// # Ok::<(), pnn_core::Error>(())
-/// ```
-///
-/// The result is NaN if the value is NaN, the range is unbounded or `bits` is 0.
-#[must_use]
-pub fn quantise(value: f64, range: Bounds, bits: u32) -> f64 {
-    let steps = f64::from(bits).exp2() - 1.0;
-    let step = (range.high - range.low) / steps;
-    let level = ((value - range.low) / step).round().clamp(0.0, steps);
-    // A weighted mean of the ends gives these exactly, and both halves of the range alike.
-    (1.0 - level / steps) * range.low + level / steps * range.high
 }

@@ -5,7 +5,6 @@ mod error;
 mod model;
 mod source;
 
-pub use draw::{quantise, quantise_periodic};
 pub use error::{Error, Result};
 pub use model::{Noise, NoiseModel};
 pub use source::{Beyond, Motion, Source, Spread};

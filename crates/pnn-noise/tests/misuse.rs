@@ -6,7 +6,7 @@ mod common;
 use common::{RESONANCE, everything, linear, one, place};
 use pnn_core::layers::{Digital, Product};
 use pnn_core::{
-    Bounds, ControlSpec, Controls, DType, DeviationPort, Deviations, Drive, Physical,
+    Bounds, ControlSpec, Controls, DType, DeviationPort, Deviations, Drive, Levels, Physical,
     PhysicalLayer, Result, Seed, Tensor,
 };
 use pnn_noise::{Noise, NoiseModel, Source};
@@ -93,7 +93,7 @@ impl PhysicalLayer for Unlimited {
     }
     fn drives(&self, controls: &Controls) -> Result<Vec<Drive>> {
         let setting = controls.get("weight")?.clone();
-        Ok(vec![Drive { setting, range: Bounds::UNBOUNDED, periodic: false, port: RESONANCE }])
+        Ok(vec![Drive { setting, range: Bounds::UNBOUNDED, levels: Levels::Even, port: RESONANCE }])
     }
 }
 

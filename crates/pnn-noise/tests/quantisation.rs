@@ -4,10 +4,11 @@
 mod common;
 
 use common::{RESONANCE, at, bank, one, place, values};
+use pnn_core::device::Levels;
 use pnn_core::{Bounds, Chip, DType, Physical, Seed, Tensor};
 use pnn_devices::diffraction::Diffractive;
 use pnn_devices::mrr::{CURRENT_ERROR_MA, Heater, Parametrisation};
-use pnn_noise::{Source, quantise, quantise_periodic};
+use pnn_noise::Source;
 use proptest::prelude::*;
 
 const PARAMETRISATIONS: [Parametrisation; 4] = [
@@ -32,28 +33,28 @@ proptest! {
     #[test]
     fn the_error_is_at_most_half_a_step((range, bits, step) in converter(), at in 0.0..=1.0f64) {
         let value = range.low + at * (range.high - range.low);
-        let level = quantise(value, range, bits);
+        let level = Levels::Even.round(value, range, bits);
         prop_assert!((level - value).abs() <= 0.5 * step + ROUNDING);
         prop_assert!(range.contains(level));
     }
 
     #[test]
     fn a_level_is_its_own((range, bits, _) in converter(), at in -1.0..=2.0f64) {
-        let level = quantise(range.low + at * (range.high - range.low), range, bits);
-        prop_assert_eq!(quantise(level, range, bits), level);
+        let level = Levels::Even.round(range.low + at * (range.high - range.low), range, bits);
+        prop_assert_eq!(Levels::Even.round(level, range, bits), level);
     }
 
     #[test]
     fn values_beyond_the_range_saturate((range, bits, _) in converter(), by in 0.0..1e6f64) {
-        prop_assert_eq!(quantise(range.low - by, range, bits), range.low);
-        prop_assert_eq!(quantise(range.high + by, range, bits), range.high);
+        prop_assert_eq!(Levels::Even.round(range.low - by, range, bits), range.low);
+        prop_assert_eq!(Levels::Even.round(range.high + by, range, bits), range.high);
     }
 
     #[test]
     fn larger_values_have_no_lower_level(
         (range, bits, _) in converter(), a in -0.5..1.5f64, b in -0.5..1.5f64,
     ) {
-        let level = |at: f64| quantise(range.low + at * (range.high - range.low), range, bits);
+        let level = |at: f64| Levels::Even.round(range.low + at * (range.high - range.low), range, bits);
         prop_assert!(level(a.min(b)) <= level(a.max(b)));
     }
 }
@@ -62,8 +63,9 @@ proptest! {
 fn a_converter_has_two_to_the_bits_levels() {
     let range = Bounds::new(-4.0, 4.0).unwrap();
     for bits in 1..=8u32 {
-        let mut levels: Vec<f64> =
-            (0..=10_000).map(|i| quantise(-4.0 + 8e-4 * f64::from(i), range, bits)).collect();
+        let mut levels: Vec<f64> = (0..=10_000)
+            .map(|i| Levels::Even.round(-4.0 + 8e-4 * f64::from(i), range, bits))
+            .collect();
         levels.dedup();
         assert_eq!(levels.len(), 1 << bits);
         assert_eq!((levels[0], levels[levels.len() - 1]), (-4.0, 4.0));
@@ -73,12 +75,12 @@ fn a_converter_has_two_to_the_bits_levels() {
 #[test]
 fn what_cannot_be_quantised_is_nan() {
     let range = Bounds::new(-1.0, 1.0).unwrap();
-    assert!(quantise(f64::NAN, range, 8).is_nan());
-    assert!(quantise(0.5, range, 0).is_nan());
+    assert!(Levels::Even.round(f64::NAN, range, 8).is_nan());
+    assert!(Levels::Even.round(0.5, range, 0).is_nan());
     for half in
         [Bounds { high: f64::INFINITY, ..range }, Bounds { low: f64::NEG_INFINITY, ..range }]
     {
-        assert!(quantise(0.5, half, 8).is_nan(), "{half:?}");
+        assert!(Levels::Even.round(0.5, half, 8).is_nan(), "{half:?}");
     }
 }
 
@@ -89,7 +91,8 @@ fn chip(layer: &Physical, bits: u32) -> Chip {
 /// The layer programmed to the levels of the converter.
 fn programmed(layer: &Physical, bits: u32) -> Tensor {
     let drive = layer.device().drives(&layer.controls()).unwrap().remove(0);
-    let setting = values(&drive.setting).into_iter().map(|v| quantise(v, drive.range, bits));
+    let setting =
+        values(&drive.setting).into_iter().map(|v| drive.levels.round(v, drive.range, bits));
     Tensor::from_vec(setting.collect(), drive.setting.shape()).unwrap()
 }
 
@@ -209,7 +212,7 @@ fn a_phase_has_no_level_twice() {
         assert_eq!(seen.len(), 1 << bits);
     }
     let turn = Bounds::new(-1.0, 1.0).unwrap();
-    assert_eq!(quantise_periodic(-0.2, turn, 1), 0.0);
-    assert_eq!(quantise_periodic(0.6, turn, 1), 1.0);
-    assert!(quantise_periodic(f64::NAN, turn, 1).is_nan());
+    assert_eq!(Levels::Periodic.round(-0.2, turn, 1), 0.0);
+    assert_eq!(Levels::Periodic.round(0.6, turn, 1), 1.0);
+    assert!(Levels::Periodic.round(f64::NAN, turn, 1).is_nan());
 }

@@ -349,7 +349,7 @@ impl Turned {
         let images = seed.tensor(StandardUniform, &[4, 1, 28, 28], DType::F64).unwrap();
         let batch = Batch::new(images, Tensor::from_vec(vec![0u32, 1, 2, 3], 4).unwrap());
         if free {
-            let model = FreeSpaceMlp::new(sampling, &seed, DType::F64).unwrap();
+            let model = FreeSpaceMlp::new(sampling, None, &seed, DType::F64).unwrap();
             Self { model: Box::new(model), layer: "fc1", loss: CROSS_ENTROPY, batch }
         } else {
             let model = D2nn::new(sampling, &seed, DType::F64).unwrap();

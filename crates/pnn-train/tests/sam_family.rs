@@ -222,4 +222,8 @@ fn recipes_that_cannot_be_are_refused() {
     assert!(message.contains("readout and shot sources of nat under esam is 1"), "{message}");
     let message = error(bp, "masks", MESA, 3);
     assert!(message.contains("only for networks with logits"), "{message}");
+    let message = error(bp, "detunings", r#""display_bits": 8"#, 3);
+    assert!(message.contains("display_bits is 8, allowed is only for"), "{message}");
+    let message = error(bp, "modulators", r#""display_bits": 0"#, 3);
+    assert!(message.contains("display_bits is 0, allowed is [1, 24]"), "{message}");
 }

@@ -125,6 +125,7 @@ impl Workload {
     fn lenet5(id: &'static str, what: &'static str, batch_size: usize, iterations: usize) -> Self {
         let recipe = RawRecipe {
             weight_limit: None,
+            display_bits: None,
             ring_chip: RingChip::default(),
             fc_activation: FcActivation::Relu,
             pixels: None,

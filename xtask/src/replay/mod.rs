@@ -203,7 +203,7 @@ fn network(case: &Case, folder: &Path) -> Result<(Box<dyn Model>, Chip)> {
         return Ok((Box::new(model), chip));
     }
     if case.system == "freespace-mlp" {
-        let model = FreeSpaceMlp::new(Sampling::Nearest, &Seed::new(0), DType::F64)?;
+        let model = FreeSpaceMlp::new(Sampling::Nearest, None, &Seed::new(0), DType::F64)?;
         load_model_state(&model, &tensors)?;
         return Ok((Box::new(model), Chip::ideal()));
     }

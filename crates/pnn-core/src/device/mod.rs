@@ -1,11 +1,13 @@
 //! Devices: differentiable functions with controls and deviations, `y = F(x; controls, deviations)`.
 
+mod levels;
 mod specimen;
 
 use std::sync::Arc;
 
 use crate::{Error, Result, Seed, Tensor};
 
+pub use levels::Levels;
 pub use specimen::{Chip, Controls, Deviations};
 
 /// The values that a control may take.
@@ -102,9 +104,8 @@ pub struct Drive {
     pub setting: Tensor,
     /// The range of the converter, in the unit of the setting.
     pub range: Bounds,
-    /// Whether both ends of the range are the same, as a phase of no turn and of one are: levels are then `k / 2^bits` of the
-    /// range, else `k / (2^bits - 1)`.
-    pub periodic: bool,
+    /// Which values of the range it can set.
+    pub levels: Levels,
     /// The deviation port that adds to the setting.
     pub port: &'static str,
 }

@@ -6,7 +6,7 @@ use ::csv::{ReaderBuilder, WriterBuilder};
 
 use super::json::{type_name, type_of};
 use super::{Setting, Settings};
-use crate::device::Bounds;
+use crate::device::{Bounds, Levels};
 use crate::{DType, Error, Result, Tensor};
 
 const HEADS: [&str; 11] =
@@ -92,7 +92,7 @@ pub(super) fn read(path: &Path) -> Result<(Settings, String)> {
                 name: record[2].to_owned(),
                 unit: record[7].to_owned(),
                 bounds: Bounds { low: number(8)?, high: number(9)? },
-                periodic: false,
+                levels: Levels::Even,
                 // Its type; the values come line by line.
                 values: Tensor::zeros(0, type_of(&record[4]).map_err(|_| wrong(4))?)?,
             };

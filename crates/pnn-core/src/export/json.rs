@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Setting, Settings};
-use crate::device::Bounds;
+use crate::device::{Bounds, Levels};
 use crate::{DType, Error, Result, Tensor};
 
 #[derive(Serialize, Deserialize)]
@@ -33,7 +33,7 @@ struct Entry {
     /// Row by row.
     values: Vec<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    codes: Option<Vec<u32>>,
+    codes: Option<Vec<i32>>,
 }
 
 impl Entry {
@@ -60,7 +60,7 @@ impl Entry {
         };
         let values = Tensor::from_vec(self.values, self.shape)?.to_dtype(type_of(&self.dtype)?)?;
         let Self { layer, name, unit, .. } = self;
-        Ok(Setting { layer, name, unit, bounds, periodic: false, values })
+        Ok(Setting { layer, name, unit, bounds, levels: Levels::Even, values })
     }
 }
 

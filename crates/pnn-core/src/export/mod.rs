@@ -19,7 +19,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::device::Bounds;
+use crate::device::{Bounds, Levels};
 use crate::model::{Model, Physical};
 use crate::{DType, Error, Result, Tensor, npy, store};
 
@@ -45,33 +45,23 @@ pub struct Setting {
     pub unit: String,
     /// What it may be.
     pub bounds: Bounds,
-    /// Whether both bounds are the same, as of a phase ([`crate::Drive::periodic`]).
-    pub periodic: bool,
+    /// Which values between its bounds a converter can set.
+    pub levels: Levels,
     /// Its values.
     pub values: Tensor,
 }
 
 impl Setting {
-    /// The code of each value, row by row: `round((value - low) / (high - low) (2^bits - 1))`, within the range; of a periodic
-    /// one `round((value - low) / (high - low) 2^bits)` less whole periods. None without a range.
+    /// The code of each value, row by row, as [`Levels::code`] has it. None without a range.
     ///
     /// # Errors
     /// If the values cannot be read.
-    pub fn codes(&self, bits: u32) -> Result<Option<Vec<u32>>> {
-        let Bounds { low, high } = self.bounds;
-        if !(low.is_finite() && high.is_finite()) {
+    pub fn codes(&self, bits: u32) -> Result<Option<Vec<i32>>> {
+        if !(self.bounds.low.is_finite() && self.bounds.high.is_finite()) {
             return Ok(None);
         }
         let wide = self.values.to_dtype(DType::F64)?;
-        let code = |value: &f64| {
-            let share = (value.clamp(low, high) - low) / (high - low);
-            if self.periodic {
-                let levels = (1u64 << bits) as f64;
-                ((share * levels).round() % levels) as u32
-            } else {
-                (share * ((1u64 << bits) - 1) as f64).round() as u32
-            }
-        };
+        let code = |value: &f64| self.levels.code(*value, self.bounds, bits);
         Ok(Some(wide.elements::<f64>()?.iter().map(code).collect()))
     }
 
@@ -242,22 +232,28 @@ impl Settings {
 /// Controls and drives of a layer.
 fn of_layer(layer: &Physical) -> Result<(Vec<Setting>, Vec<Setting>)> {
     let (device, set) = (layer.device(), layer.controls().detach());
-    let setting = |name: &str, unit: &str, bounds, periodic, values: &Tensor| Setting {
+    let setting = |name: &str, unit: &str, bounds, levels, values: &Tensor| Setting {
         layer: layer.name().to_owned(),
         name: name.to_owned(),
         unit: unit.to_owned(),
         bounds,
-        periodic,
+        levels,
         values: values.detach(),
     };
     let controls = device.controls().iter().map(|control| {
-        Ok(setting(control.name, control.unit, control.bounds, false, set.get(control.name)?))
+        Ok(setting(
+            control.name,
+            control.unit,
+            control.bounds,
+            Levels::Even,
+            set.get(control.name)?,
+        ))
     });
     let controls = controls.collect::<Result<_>>()?;
     let drives = device.drives(&set)?.into_iter().map(|drive| {
         let port = device.ports().iter().find(|port| port.name == drive.port);
         let unit = port.map_or("1", |port| port.unit);
-        setting(drive.port, unit, drive.range, drive.periodic, &drive.setting)
+        setting(drive.port, unit, drive.range, drive.levels, &drive.setting)
     });
     Ok((controls, drives.collect()))
 }
@@ -279,7 +275,7 @@ fn from_tensors(path: &Path) -> Result<(Settings, String)> {
         let unit = of(format!("{key}.unit"))?.clone();
         let bounds =
             Bounds { low: number(format!("{key}.low"))?, high: number(format!("{key}.high"))? };
-        controls.push(Setting { layer, name, unit, bounds, periodic: false, values });
+        controls.push(Setting { layer, name, unit, bounds, levels: Levels::Even, values });
     }
     let sum = of("sha256".into())?.clone();
     Ok((Settings { controls, drives: Vec::new(), bits: None }, sum))

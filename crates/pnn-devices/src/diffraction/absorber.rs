@@ -43,6 +43,44 @@ pub fn saturable_absorber(field: &Tensor, fraction: f64) -> Result<Tensor> {
     }))
 }
 
+/// A film whose absorption saturates, as that of two-level atoms does (Guo et al., Photonics Res. 9, B71, 2021, Eq. 1, where
+/// intensities are in units of `saturation`); the phase stays:
+///
+/// ```text
+/// E' = E exp(-(depth / 2) / (1 + I / saturation))
+/// ```
+///
+/// Weak light loses all but `exp(-depth)` of its power, strong light next to nothing.
+///
+/// # Shapes
+/// `field` and result (..., 2, height, width), real and imaginary parts.
+///
+/// # Errors
+/// If `field` has another shape, `depth` lies outside [0, infinity) or `saturation` outside (0, infinity).
+pub fn saturable_film(field: &Tensor, depth: f64, saturation: f64) -> Result<Tensor> {
+    let &[.., 2, height, width] = field.dims() else {
+        return Err(Error::shape("field", field, "(..., 2, height, width)"));
+    };
+    check_film(depth, saturation)?;
+    let pictures = field.elem_count() / (2 * height * width).max(1);
+    let planes = field.reshape([pictures, 2, height, width])?;
+    let intensity = planes.sqr()?.sum(1)?.reshape([pictures, 1, height, width])?;
+    let bleached = intensity.affine(1.0 / saturation, 1.0)?;
+    let kept = ((bleached.ones_like()? * (-0.5 * depth))? / bleached)?.exp()?;
+    (planes * kept)?.reshape(field.shape().clone())
+}
+
+/// Checks the numbers of [`saturable_film`].
+pub(super) fn check_film(depth: f64, saturation: f64) -> Result<()> {
+    let range = |what: &str, value: f64, inside: bool, allowed| {
+        if inside { Ok(()) } else { Err(Error::Range { what: what.to_owned(), value, allowed }) }
+    };
+    let inside = (0.0..f64::INFINITY).contains(&depth);
+    range("optical depth of a film", depth, inside, "[0, infinity)")?;
+    let inside = saturation > 0.0 && saturation.is_finite();
+    range("saturation intensity of a film", saturation, inside, "(0, infinity)")
+}
+
 /// What a picture loses at each pixel.
 fn lost<T: Real>(re: &[T], im: &[T], fraction: f64) -> T {
     T::of(fraction * power(re, im) / re.len() as f64)

@@ -12,7 +12,8 @@ mod range;
 mod space;
 
 pub use crate::detection::SHOT_NOISE;
-pub use absorber::saturable_absorber;
+pub use crate::mrr::READOUT_ERROR;
+pub use absorber::{saturable_absorber, saturable_film};
 pub use detectors::{Detectors, Region};
 pub use grid::Grid;
 pub use network::{Diffractive, Element};

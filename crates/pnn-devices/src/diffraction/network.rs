@@ -8,9 +8,10 @@ use pnn_core::{
     ControlSpec, Controls, DType, DeviationPort, Deviations, PhysicalLayer, Seed, Tensor,
 };
 
+use super::absorber::check_film;
 use super::grid::positive;
 use super::panels::{Panels, Shown};
-use super::{Detectors, FreeSpace, Grid, Method, saturable_absorber};
+use super::{Detectors, FreeSpace, Grid, Method, saturable_absorber, saturable_film};
 use crate::detection::{SHOT_NOISE, shot};
 use crate::mrr::READOUT_ERROR;
 use crate::{Error, Result};
@@ -36,6 +37,13 @@ pub enum Element {
         /// The part of a picture's mean intensity that is lost.
         fraction: f64,
     },
+    /// A film whose absorption saturates, [`saturable_film`].
+    SaturableFilm {
+        /// Optical depth for weak light.
+        depth: f64,
+        /// Intensity at which it is half of that.
+        saturation: f64,
+    },
     /// A fixed transmission of the amplitude (height, width), such as an aperture.
     Amplitude(Tensor),
 }
@@ -45,7 +53,8 @@ pub enum Element {
 ///
 /// # Shapes
 /// Input (batch, height, width), amplitudes of light of phase 0 (the same for all wavelengths); output (batch, detectors),
-/// powers divided by their sum (0 in the dark).
+/// powers divided by their sum (0 in the dark). Shot noise and [`READOUT_ERROR`], which is thermal noise too, are of the powers, before
+/// the division; the latter in parts of the light that all detectors of the picture get.
 #[derive(Debug, Clone)]
 pub struct Diffractive {
     grid: Grid,
@@ -67,6 +76,10 @@ enum Stage {
     Mask(usize),
     AmplitudeMask(usize),
     Absorber(f64),
+    SaturableFilm {
+        depth: f64,
+        saturation: f64,
+    },
     /// (height, width), in f64 and f32.
     Amplitude([Tensor; 2]),
 }
@@ -84,7 +97,7 @@ impl Diffractive {
     ///
     /// # Errors
     /// If there is no wavelength or no mask, a stretch of space or the detectors are of another grid, a focal length is 0 or not
-    /// finite, or an aperture has another shape.
+    /// finite, an absorber's numbers are out of range, or an aperture has another shape.
     pub fn new(
         grid: Grid,
         wavelengths_m: &[f64],
@@ -138,6 +151,10 @@ impl Diffractive {
                         return Err(Error::Range { what, value, allowed });
                     }
                     Stage::Absorber(*fraction)
+                }
+                Element::SaturableFilm { depth, saturation } => {
+                    check_film(*depth, *saturation)?;
+                    Stage::SaturableFilm { depth: *depth, saturation: *saturation }
                 }
                 Element::Amplitude(values) => {
                     if values.dims() != [grid.height, grid.width] {
@@ -279,6 +296,7 @@ impl Diffractive {
                 Element::Mask
                 | Element::AmplitudeMask
                 | Element::Absorber { .. }
+                | Element::SaturableFilm { .. }
                 | Element::Amplitude(_) => {}
             }
         }
@@ -400,9 +418,17 @@ impl Diffractive {
                 field * shown.transmissions[*number].to_dtype(field.dtype())?
             }
             Stage::Absorber(fraction) => saturable_absorber(field, *fraction),
+            Stage::SaturableFilm { depth, saturation } => {
+                saturable_film(field, *depth, *saturation)
+            }
             Stage::Amplitude(values) => field * of_type(values, field.dtype()),
         }
     }
+}
+
+/// The sum of powers (batch, detectors), as (batch, 1).
+fn total(powers: &Tensor) -> pnn_core::Result<Tensor> {
+    powers.sum(1)?.reshape([powers.dim(0)?, 1])
 }
 
 /// With 1 for 0: where no light arrives the shares are 0, not NaN.
@@ -449,10 +475,13 @@ impl PhysicalLayer for Diffractive {
             field = self.pass(stage, &field, &shown)?;
         }
         let powers = self.detectors.powers(&field)?;
-        let powers = shot(&powers, &powers, deviations)?;
-        let batch = powers.dim(0)?;
-        let total = powers.sum(1)?.reshape([batch, 1])?;
-        deviations.shift(READOUT_ERROR, &(&powers / not_zero(&total)?)?)
+        let noisy = shot(&powers, &powers, deviations)?;
+        if !deviations.is_active(READOUT_ERROR)? {
+            return &noisy / not_zero(&total(&noisy)?)?;
+        }
+        let thermal = deviations.shift(READOUT_ERROR, &powers.zeros_like()?)?;
+        let noisy = (noisy + (thermal * total(&powers)?)?)?;
+        &noisy / not_zero(&total(&noisy)?)?
     }
 
     fn drives(&self, controls: &Controls) -> pnn_core::Result<Vec<Drive>> {

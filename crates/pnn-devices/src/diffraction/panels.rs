@@ -1,6 +1,6 @@
 //! Modulators that are trained: phase masks and amplitude masks, and how they stand.
 
-use pnn_core::device::{Drive, PortShape};
+use pnn_core::device::{Drive, Levels, PortShape};
 use pnn_core::ops::{Sampling, resample};
 use pnn_core::{
     Bounds, Control, Controls, DType, DeviationPort, Deviations, Error, Result, Seed, Tensor,
@@ -136,13 +136,18 @@ impl Panels {
             let set = controls.of(control)?;
             if control.name == TRANSMISSION {
                 let (setting, range) = (set.clone(), TRANSMISSIONS);
-                return Ok(Drive { setting, range, periodic: false, port: TRANSMISSION_ERROR });
+                return Ok(Drive {
+                    setting,
+                    range,
+                    levels: Levels::Even,
+                    port: TRANSMISSION_ERROR,
+                });
             }
             let wide = set.to_dtype(DType::F64)?;
             let wrapped = wide.elements::<f64>()?.iter().map(|p| p - p.floor()).collect();
             let setting = Tensor::from_vec(wrapped, set.shape().clone())?.to_dtype(set.dtype())?;
             let range = Bounds { low: 0.0, high: 1.0 };
-            Ok(Drive { setting, range, periodic: true, port: PHASE_ERROR_TURN })
+            Ok(Drive { setting, range, levels: Levels::Periodic, port: PHASE_ERROR_TURN })
         };
         self.controls.iter().map(drive).collect()
     }

@@ -1,7 +1,7 @@
 //! Weight banks: layers whose weights are ring transmissions.
 
 use pnn_core::device::{
-    Bounds, Control, ControlSpec, Controls, DeviationPort, Deviations, Drive, Passivity,
+    Bounds, Control, ControlSpec, Controls, DeviationPort, Deviations, Drive, Levels, Passivity,
     PhysicalLayer, PortShape,
 };
 use pnn_core::layers::{Product, uniform_fan_in};
@@ -289,13 +289,13 @@ impl<F: TransferFunction> PhysicalLayer for MrrBank<F> {
             Parametrisation::Current(_) => Drive {
                 setting: self.setting(controls)?.clone(),
                 range: self.controls[0].bounds,
-                periodic: false,
+                levels: Levels::Even,
                 port: CURRENT_ERROR_MA,
             },
             Parametrisation::Detuning | Parametrisation::Weight => Drive {
                 setting: self.detunings(controls)?,
                 range: self.transfer.detuning_range().unwrap_or(TUNING_RANGE_NM),
-                periodic: false,
+                levels: Levels::Even,
                 port: RESONANCE_SHIFT_NM,
             },
         }])

@@ -4,7 +4,7 @@ use std::f64::consts::{FRAC_PI_2, PI, TAU};
 use std::sync::Arc;
 
 use pnn_core::device::{
-    Bounds, Control, ControlSpec, Controls, DeviationPort, Deviations, Drive, FieldOutput,
+    Bounds, Control, ControlSpec, Controls, DeviationPort, Deviations, Drive, FieldOutput, Levels,
     Passivity, PhysicalLayer,
 };
 use pnn_core::ops::{self, Wiring};
@@ -376,7 +376,7 @@ impl PhysicalLayer for MziMesh {
                 .map(|((setting, port), control)| Drive {
                     setting: setting.clone(),
                     range: control.bounds,
-                    periodic: false,
+                    levels: Levels::Even,
                     port,
                 })
                 .collect());
@@ -387,7 +387,7 @@ impl PhysicalLayer for MziMesh {
             let turn = values.elements::<f64>()?.iter().map(|v| v.rem_euclid(TAU)).collect();
             let setting = Tensor::from_vec(turn, setting.shape())?;
             let range = Bounds { low: 0.0, high: TAU };
-            Ok(Drive { setting, range, periodic: false, port })
+            Ok(Drive { setting, range, levels: Levels::Even, port })
         };
         self.settings(controls)?.into_iter().zip(ports).map(drive).collect()
     }

@@ -2,8 +2,8 @@
 
 use num_complex::Complex;
 use pnn_core::device::{
-    Bounds, Control, ControlSpec, Controls, DeviationPort, Deviations, Drive, PhysicalLayer,
-    PortShape,
+    Bounds, Control, ControlSpec, Controls, DeviationPort, Deviations, Drive, Levels,
+    PhysicalLayer, PortShape,
 };
 use pnn_core::{DType, Error, Result, Seed, Tensor};
 use rand_distr::StandardUniform;
@@ -331,7 +331,7 @@ impl PhysicalLayer for SvdMesh {
         }
         let setting = controls.get("attenuation")?.to_dtype(DType::F64)?;
         let range = Bounds { low: 0.0, high: 1.0 };
-        drives.push(Drive { setting, range, periodic: false, port: ATTENUATION_ERROR });
+        drives.push(Drive { setting, range, levels: Levels::Even, port: ATTENUATION_ERROR });
         Ok(drives)
     }
 }

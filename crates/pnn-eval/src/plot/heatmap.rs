@@ -233,8 +233,7 @@ enum ColumnNames {
 
 impl ColumnNames {
     fn of(map: &Heatmap, cell: f64) -> Self {
-        let widest = map.x.1.iter().map(|name| width_px(name, SMALL_PX)).fold(0.0, f64::max);
-        match every(widest + 6.0, cell) {
+        match every(widest(&map.x.1) + 6.0, cell) {
             Some(step) if map.x.1.len() > 12 || step == 1 => Self::Across(step),
             _ => Self::Upwards,
         }
@@ -242,12 +241,16 @@ impl ColumnNames {
 
     /// What they take below the map.
     fn height_px(self, map: &Heatmap) -> f64 {
-        let widest = map.x.1.iter().map(|name| width_px(name, SMALL_PX)).fold(0.0, f64::max);
         match self {
             Self::Across(_) => 24.0,
-            Self::Upwards => widest.min(NAME_PX) + 12.0,
+            Self::Upwards => widest(&map.x.1).min(NAME_PX) + 12.0,
         }
     }
+}
+
+/// Pixels of the widest of some names.
+fn widest(names: &[String]) -> f64 {
+    names.iter().map(|name| width_px(name, SMALL_PX)).fold(0.0, f64::max)
 }
 
 /// Every second, fifth or tenth name where there is no room for all.
@@ -272,8 +275,7 @@ const NAME_PX: f64 = 190.0;
 impl Layout {
     fn new(map: &Heatmap, ramp: &Ramp) -> Self {
         let (rows, columns) = (map.values.len() as f64, map.x.1.len() as f64);
-        let widest_name =
-            map.y.1.iter().map(|name| width_px(name, SMALL_PX)).fold(0.0, f64::max).min(NAME_PX);
+        let widest_name = widest(&map.y.1).min(NAME_PX);
         let left = 12.0 + if map.y.0.is_empty() { 0.0 } else { LABEL_PX + 8.0 } + widest_name + 8.0;
         let beside = ramp.bar(&map.value_label).width_px();
         let cell = ((WIDTH_PX - left - beside) / columns).min(480.0 / rows).clamp(1.0, 56.0);

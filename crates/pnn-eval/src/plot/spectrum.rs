@@ -1,11 +1,17 @@
 //! Densities of eigenvalues.
 
+use pnn_core::curvature::Density;
+
 use super::axis::{Axis, Scale};
 use super::canvas::{Canvas, Point, draw};
 use super::frame::{Below, Frame, Texts};
 use super::legend::{Legend, Swatch};
 use super::palette::{AXIS, Look};
+use crate::landscape::positions;
 use crate::{Error, Result, Svg};
+
+/// Places at which a density is drawn.
+const SPREAD_POINTS: usize = 400;
 
 /// The spectral density of a matrix, such as the Hessian of a loss: one curve of a [`spectrum`].
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +26,17 @@ impl SpectralDensity {
     #[must_use]
     pub fn new(name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
         Self { name: name.into(), points: points.into_iter().collect(), eigenvalues: Vec::new() }
+    }
+
+    /// A density of which each eigenvalue is spread by a normal law of standard deviation `width`, from the smallest to the largest of them and
+    /// five widths further.
+    #[must_use]
+    pub fn spread(name: impl Into<String>, density: &Density, width: f64) -> Self {
+        let ends = density.masses.first().zip(density.masses.last());
+        let at = ends.map(|((low, _), (high, _))| {
+            positions(low - 5.0 * width, high + 5.0 * width, SPREAD_POINTS)
+        });
+        Self::new(name, at.into_iter().flatten().map(|x| (x, density.at(x, width))))
     }
 
     /// Marks single eigenvalues, such as the extreme ones, at the foot of the plot.

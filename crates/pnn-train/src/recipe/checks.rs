@@ -73,6 +73,12 @@ impl TryFrom<RawRecipe> for Recipe {
             range("weight_limit", limit, limit > 0.0 && limit.is_finite(), "(0, infinity)")?;
             range("weight_limit", limit, mesh, "only for train = \"phases\"")?;
         }
+        if let Some(bits) = raw.display_bits {
+            let bits = f64::from(bits);
+            range("display_bits", bits, (1.0..=24.0).contains(&bits), "[1, 24]")?;
+            let allowed = "only for train = \"modulators\"";
+            range("display_bits", bits, raw.train == Trained::Modulators, allowed)?;
+        }
         if let StrategyRecipe::Dat { settings, .. } = &raw.strategy {
             settings.check()?;
             let inside = settings.warm_up <= raw.epochs;

@@ -171,6 +171,9 @@ pub struct RawRecipe {
     /// The limit of the electronic weights before a mesh, either sign; none if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_limit: Option<f64>,
+    /// Bits of the display that shows the inputs of each layer of modulators; as they are if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_bits: Option<u32>,
     /// How gradients are obtained.
     pub strategy: StrategyRecipe,
     /// The update rule.
@@ -251,7 +254,13 @@ impl Recipe {
                 let chip = self.raw.ring_chip;
                 Box::new(LeNet5::new(&chip, FcActivation::Relu, seed, dtype)?)
             }
-            Trained::Modulators => Box::new(FreeSpaceMlp::new(self.raw.sampling, seed, dtype)?),
+            Trained::Modulators => {
+                let (black, white) =
+                    (self.normalisation().apply(0), self.normalisation().apply(255));
+                let range = Bounds { low: black, high: white };
+                let display = self.raw.display_bits.map(|bits| (bits, range));
+                Box::new(FreeSpaceMlp::new(self.raw.sampling, display, seed, dtype)?)
+            }
             Trained::Masks => Box::new(D2nn::new(self.raw.sampling, seed, dtype)?),
         })
     }

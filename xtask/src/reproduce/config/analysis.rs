@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use pnn_noise::{Noise, NoiseModel, Source, Spread};
-use pnn_train::RingChip;
+use pnn_noise::{NoiseModel, Source, Spread};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Family, Landscape, Link};
+use super::{Ambient, Family, Landscape, Link};
 use crate::error::Result;
-use crate::reproduce::measured::{MeasuredRings, RingSpread};
 
 /// What is measured.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -55,38 +53,6 @@ pub(crate) struct Deployment {
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Ambient {
-    /// Temperatures, increasing.
-    pub(crate) celsius: Vec<f64>,
-    /// That for which the settings are made: one of them.
-    pub(crate) calibrated_at: f64,
-    #[serde(deserialize_with = "positive")]
-    pub(crate) nm_per_kelvin: f64,
-    /// How the resonances of a chip spread, as a standard deviation in half-widths of a resonance; measured rings
-    /// (`--curves`, `--reference`) say it for themselves.
-    #[serde(deserialize_with = "positive")]
-    pub(crate) spread_half_widths: f64,
-    /// How their widths spread: the standard deviation over the mean.
-    #[serde(deserialize_with = "positive")]
-    pub(crate) spread_widths: f64,
-    /// Where that is from.
-    pub(crate) spread_source: String,
-    /// Standard deviation of the thermal crosstalk from ring to ring that training does not know, one value for
-    /// each layer.
-    #[serde(deserialize_with = "positive")]
-    pub(crate) crosstalk_std: f64,
-    /// A chip below this accuracy in percent is no yield.
-    #[serde(deserialize_with = "percent")]
-    pub(crate) good_from: f64,
-    /// Symbols that modulators and detectors do in a second, in 1e9: with the heaters' power, the energy.
-    #[serde(deserialize_with = "positive")]
-    pub(crate) gigabaud: f64,
-    /// Which methods the claim puts before which.
-    pub(crate) contests: Vec<Contest>,
-}
-
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Misalignment {
     /// What is swept: one deviation, or two over a grid.
     pub(crate) axes: Vec<SweptAxis>,
@@ -118,40 +84,6 @@ pub(crate) struct SweptAxis {
     pub(crate) layers: Vec<String>,
     /// Increasing; 0 is among them.
     pub(crate) values: Vec<f64>,
-}
-
-impl Ambient {
-    /// How rings differ: as measured ones do, if there are any.
-    pub(crate) fn spread(&self, measured: Option<&MeasuredRings>) -> RingSpread {
-        match measured {
-            Some(rings) => rings.ring_spread(),
-            None => RingSpread {
-                half_widths: self.spread_half_widths,
-                widths: self.spread_widths,
-                source: self.spread_source.clone(),
-            },
-        }
-    }
-
-    /// What chips are drawn from, at the temperature of the calibration, with so many times the spread of the rings.
-    pub(crate) fn noise(
-        &self,
-        spread: &RingSpread,
-        chip: &RingChip,
-        times: f64,
-    ) -> Result<NoiseModel> {
-        let sources = [
-            Source::Fabrication { std_nm: times * spread.nm(chip)? },
-            Source::Width { std: times * spread.widths },
-            Source::Crosstalk { spread: Spread::Normal { std: self.crosstalk_std } },
-        ];
-        Ok(NoiseModel::new(sources.map(|source| Noise { source, layers: None }).to_vec())?)
-    }
-
-    /// The drift from the calibration.
-    pub(crate) fn drift(&self, kelvin: f64) -> pnn_noise::Result<NoiseModel> {
-        NoiseModel::all_layers(Source::Drift { kelvin, nm_per_kelvin: self.nm_per_kelvin })
-    }
 }
 
 impl SweptAxis {
@@ -426,11 +358,11 @@ fn bounded<'de, D: Deserializer<'de>>(
     }
 }
 
-fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+pub(super) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     bounded(deserializer, |v| v > 0.0 && v.is_finite(), "(0, infinity)")
 }
 
-fn percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+pub(super) fn percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     bounded(deserializer, |v| (0.0..=100.0).contains(&v), "[0, 100]")
 }
 

@@ -6,8 +6,8 @@ use pnn_eval::BatchNormMode;
 use pnn_train::{LeNet5, StrategyRecipe, Trained};
 
 use super::{
-    Ambient, Analysis, Contest, Deployment, Drift, Experiment, Gap, Histogram, Knowledge,
-    Misalignment, Plan, Profile, Sensitivity, SweptAxis, Transfer, TunedOn, View,
+    Analysis, Contest, Deployment, Drift, Experiment, Gap, Histogram, Knowledge, Misalignment,
+    Plan, Profile, Sensitivity, SweptAxis, Transfer, TunedOn, View,
 };
 use crate::reproduce::data::Data;
 
@@ -259,29 +259,6 @@ impl Deployment {
             Some(paper) => {
                 Err(format!("paper {:?}: epochs, loss and accuracy differ in length", paper.method))
             }
-            None => Ok(()),
-        }
-    }
-}
-
-impl Ambient {
-    fn check(&self) -> Result<(), String> {
-        if !self.celsius.windows(2).all(|pair| pair[0] < pair[1]) {
-            return Err(format!("celsius is {:?}, allowed is increasing", self.celsius));
-        }
-        if !self.celsius.contains(&self.calibrated_at) {
-            return Err(format!("calibrated_at {} is not in celsius", self.calibrated_at));
-        }
-        Ok(())
-    }
-
-    fn check_plan(&self, plan: &Plan, profile: &Profile) -> Result<(), String> {
-        if !plan.chips.is_some_and(|chips| (2..=1000).contains(&chips)) {
-            return Err(format!("chips is {:?}, allowed is [2, 1000]", plan.chips));
-        }
-        let heated = |m: &&String| profile.methods[*m].recipe.train == Trained::Heaters;
-        match plan.methods.iter().find(|m| !heated(m)) {
-            Some(other) => Err(format!("methods: {other:?} heats no rings (train = \"heaters\")")),
             None => Ok(()),
         }
     }

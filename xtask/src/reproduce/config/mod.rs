@@ -1,5 +1,6 @@
 //! Experiments and profiles as TOML: every value is checked when it is read, with file and line.
 
+mod ambient;
 mod analysis;
 mod checks;
 mod schema;
@@ -13,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-pub(crate) use analysis::{Ambient, Analysis};
+pub(crate) use ambient::Ambient;
+pub(crate) use analysis::Analysis;
 pub(super) use analysis::{
     Contest, Curves, Deployment, Drift, Gap, Histogram, Keeps, Knowledge, Misalignment,
     PaperDeployment, PaperDrift, Rung, Sensitivity, Strength, SweptAxis, Transfer,

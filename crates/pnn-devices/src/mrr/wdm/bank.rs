@@ -2,19 +2,18 @@
 
 use nalgebra::DMatrix;
 use pnn_core::device::{
-    Bounds, Control, ControlSpec, Controls, DeviationPort, Deviations, Drive, Passivity,
+    Bounds, Control, ControlSpec, Controls, DeviationPort, Deviations, Drive, Levels, Passivity,
     PhysicalLayer, PortShape,
 };
 use pnn_core::layers::{Product, uniform_fan_in};
-use pnn_core::ops::{Places, take};
 use pnn_core::{DType, Seed, Tensor};
-use serde::{Deserialize, Serialize};
 
-use super::ThermalCrosstalk;
+use super::config::heats;
+use super::layout::Layout;
 use super::spectral::Rows;
+use super::{ThermalCrosstalk, WdmConfig};
 use crate::mrr::{
-    CURRENT_ERROR_MA, Detection, READOUT_ERROR, RESONANCE_SHIFT_NM, Ring, RingGeometry, RingWeight,
-    TransferFunction, WEIGHT_ERROR,
+    READOUT_ERROR, RESONANCE_SHIFT_NM, Ring, RingWeight, TransferFunction, WEIGHT_ERROR,
 };
 use crate::{Error, Result};
 
@@ -24,80 +23,6 @@ pub const THERMAL_CROSSTALK: &str = "thermal_crosstalk";
 /// Deviation port: by how much a ring's resonance is wider than the model's, over the model's width, above -1; its depth is the
 /// same. Rings differ so where their couplings or losses do.
 pub const WIDTH_ERROR: &str = "width_error";
-/// Deviation port of banks that are set by voltages: error of the voltage in V.
-pub const VOLTAGE_ERROR_V: &str = "voltage_error_v";
-/// Deviation port of banks that are set by heater powers: error of the power in mW.
-pub const POWER_ERROR_MW: &str = "power_error_mw";
-
-/// What is set on the heaters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Setting {
-    /// The current (control `current`, mA).
-    #[default]
-    Current,
-    /// The voltage (control `voltage`, V).
-    Voltage,
-    /// The power (control `power`, mW).
-    Power,
-}
-
-impl Setting {
-    fn control(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Current => ("current", "mA"),
-            Self::Voltage => ("voltage", "V"),
-            Self::Power => ("power", "mW"),
-        }
-    }
-
-    fn error_port(self) -> &'static str {
-        match self {
-            Self::Current => CURRENT_ERROR_MA,
-            Self::Voltage => VOLTAGE_ERROR_V,
-            Self::Power => POWER_ERROR_MW,
-        }
-    }
-}
-
-/// A bank's rings, lasers and heaters. The default is the chip of Xu et al. (2026): rings of 20 um, wavelengths 0.8 nm
-/// apart, heaters of 375 ohm that move a resonance by 0.53 nm/mW and put it on its laser at 4 mA.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct WdmConfig {
-    /// The rings; all have one radius but for what sets their resonances apart.
-    pub ring: RingGeometry,
-    /// Wavelengths, and so rings, on one waveguide.
-    pub channels: usize,
-    /// Distance of neighbouring wavelengths in nm.
-    pub spacing_nm: f64,
-    /// What is read.
-    pub detection: Detection,
-    /// What is set.
-    pub setting: Setting,
-    /// Resistance of a heater in ohm.
-    pub resistance_ohm: f64,
-    /// Shift of a resonance for each mW of heat, in nm.
-    pub nm_per_milliwatt: f64,
-    /// Current in mA that puts a ring on resonance with its laser, while no other ring is heated.
-    pub resonance_milliamp: f64,
-}
-
-impl Default for WdmConfig {
-    fn default() -> Self {
-        Self {
-            ring: RingGeometry::default(),
-            channels: 4,
-            spacing_nm: 0.8,
-            detection: Detection::Balanced,
-            setting: Setting::Current,
-            resistance_ohm: 375.0,
-            nm_per_milliwatt: 0.53,
-            resonance_milliamp: 4.0,
-        }
-    }
-}
-
 /// A weight bank of physical rings: `y = W x`, where each input is the power of one wavelength, `channels` wavelengths share a
 /// waveguide with as many rings (the inputs of an output follow one another, the last waveguide may have fewer), and every ring
 /// acts on every wavelength. A heater moves its own resonance and, less, those of its neighbours.
@@ -108,7 +33,7 @@ impl Default for WdmConfig {
 /// weight     w_j = S_0j,  S_ij = T(x_i + (j - i) spacing) S_(i+1)j - D(x_i + (j - i) spacing),  S_nj = 1
 /// ```
 ///
-/// with the powers `T` and `D` of a [`Ring`] (that is balanced detection; see [`Detection`]), of the detuning over `1 + e` where the
+/// with the powers `T` and `D` of a [`Ring`] (that is balanced detection; see [`Detection`](crate::mrr::Detection)), of the detuning over `1 + e` where the
 /// ring's line is wider ([`WIDTH_ERROR`]). The detuning is that of
 /// [`RESONANCE_SHIFT_NM`]: laser less resonance, so heat lowers it.
 ///
@@ -315,95 +240,6 @@ impl WdmBank {
     }
 }
 
-impl WdmConfig {
-    /// The heat in nm of settings.
-    fn heat(&self, setting: &Tensor) -> pnn_core::Result<Tensor> {
-        match self.setting {
-            Setting::Power => setting * self.nm_per_setting(),
-            Setting::Current | Setting::Voltage => setting.sqr()? * self.nm_per_setting(),
-        }
-    }
-
-    /// nm for each mA^2, V^2 or mW.
-    fn nm_per_setting(&self) -> f64 {
-        let milliwatts = match self.setting {
-            Setting::Current => 1e-3 * self.resistance_ohm,
-            Setting::Voltage => 1e3 / self.resistance_ohm,
-            Setting::Power => 1.0,
-        };
-        self.nm_per_milliwatt * milliwatts
-    }
-
-    /// The setting of a heat in nm, not negative.
-    pub(super) fn setting_of(&self, heat: f64) -> f64 {
-        let value = heat / self.nm_per_setting();
-        if self.setting == Setting::Power { value } else { value.sqrt() }
-    }
-
-    /// The detuning in nm of a ring that is not heated.
-    pub(super) fn cold_nm(&self) -> f64 {
-        self.nm_per_milliwatt * 1e-3 * self.resistance_ohm * self.resonance_milliamp.powi(2)
-    }
-
-    /// How far a ring may be from its laser in nm: half the distance to the next.
-    pub(super) fn reach_nm(&self) -> f64 {
-        0.5 * self.spacing_nm
-    }
-}
-
-/// Heats with which rings can be anywhere between the lasers beside their own, whatever their neighbours do: from the least, where
-/// neighbours give most, to the largest, where they give nothing.
-fn heats(config: &WdmConfig, crosstalk: &ThermalCrosstalk) -> Bounds {
-    let (cold, reach) = (config.cold_nm(), config.reach_nm());
-    let most = crosstalk.matrix().row_iter().map(|row| row.sum()).fold(1.0, f64::max);
-    Bounds { low: ((cold - reach) / most).max(0.0), high: cold + reach }
-}
-
-/// Inputs of an output in rows of rings, the last of which may be shorter.
-#[derive(Debug, Clone)]
-pub(super) struct Layout {
-    outputs: usize,
-    inputs: usize,
-    pub(super) rings: usize,
-    /// From weights to rows and back, where the last row is shorter.
-    ragged: Option<(Places, Places)>,
-    shape: Vec<usize>,
-}
-
-impl Layout {
-    fn new(shape: &[usize], rings: usize) -> Self {
-        let (outputs, inputs) = (shape[0], shape[1..].iter().product::<usize>());
-        let padded = inputs.next_multiple_of(rings);
-        let ragged = (padded != inputs).then(|| {
-            let places = (0..outputs * padded).map(|place| {
-                let (output, input) = (place / padded, place % padded);
-                (input < inputs).then_some((output * inputs + input) as u32)
-            });
-            let back = (0..outputs * inputs)
-                .map(|weight| Some((weight / inputs * padded + weight % inputs) as u32));
-            (places.collect(), back.collect())
-        });
-        Self { outputs, inputs, rings, ragged, shape: shape.to_vec() }
-    }
-
-    /// Weights as (rows, rings), 0 for the rings that a row lacks.
-    pub(super) fn pack(&self, weights: &Tensor) -> pnn_core::Result<Tensor> {
-        let rows = self.outputs * self.inputs.div_ceil(self.rings);
-        match &self.ragged {
-            Some((places, _)) => take(weights, places, [rows, self.rings]),
-            None => weights.reshape([rows, self.rings]),
-        }
-    }
-
-    /// (rows, rings) as weights.
-    pub(super) fn unpack(&self, rows: &Tensor) -> pnn_core::Result<Tensor> {
-        match &self.ragged {
-            Some((_, places)) => take(rows, places, self.shape.clone()),
-            None => rows.reshape(self.shape.clone()),
-        }
-    }
-}
-
 impl PhysicalLayer for WdmBank {
     fn controls(&self) -> &ControlSpec {
         &self.controls
@@ -462,7 +298,8 @@ impl PhysicalLayer for WdmBank {
     fn drives(&self, controls: &Controls) -> pnn_core::Result<Vec<Drive>> {
         let control = &self.controls[0];
         let (setting, range) = (controls.of(control)?.clone(), control.bounds);
-        Ok(vec![Drive { setting, range, periodic: false, port: self.config.setting.error_port() }])
+        let port = self.config.setting.error_port();
+        Ok(vec![Drive { setting, range, levels: Levels::Even, port }])
     }
 
     fn passivity(&self) -> Passivity {

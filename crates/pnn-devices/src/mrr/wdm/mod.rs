@@ -3,11 +3,12 @@
 
 mod bank;
 mod calibrate;
+mod config;
 mod crosstalk;
+mod layout;
 mod spectral;
 
-pub use bank::{
-    POWER_ERROR_MW, Setting, THERMAL_CROSSTALK, VOLTAGE_ERROR_V, WIDTH_ERROR, WdmBank, WdmConfig,
-};
+pub use bank::{THERMAL_CROSSTALK, WIDTH_ERROR, WdmBank};
 pub use calibrate::Calibration;
+pub use config::{POWER_ERROR_MW, Setting, VOLTAGE_ERROR_V, WdmConfig};
 pub use crosstalk::ThermalCrosstalk;

@@ -127,11 +127,6 @@ fn density(
     let mut hessian = Hessian::new(losses)?;
     let seed = Seed::new(0).child("density");
     let found = spectral_density(&mut hessian, DENSITY.0, DENSITY.1, &seed)?;
-    let largest = extremes.largest[0].value;
-    let smallest = extremes.smallest.first().map_or(0.0, |pair| pair.value);
-    let low = smallest.min(0.0) - 5.0 * width;
-    let at = positions(low, largest + 5.0 * width, 400);
-    let points: Vec<(f64, f64)> = at.into_iter().map(|x| (x, found.at(x, width))).collect();
     let marked = extremes.largest.iter().chain(&extremes.smallest).map(|pair| pair.value);
-    Ok(SpectralDensity::new(label, points).eigenvalues(marked))
+    Ok(SpectralDensity::spread(label, &found, width).eigenvalues(marked))
 }
