@@ -1,6 +1,7 @@
 //! Memory does not grow from step to step, and gradients that nobody needs take none.
 #![allow(clippy::unwrap_used)] // a test panics where it fails
 
+#[path = "suite/common/mod.rs"]
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -1,7 +1,11 @@
-//! A safe, sequential front of the `gemm` crate. Parallelism is over fixed blocks in the callers,
+//! A safe, sequential front of the kernels of the `gemm` crate (without those for complex and half numbers, which would have to be compiled
+//! as well). Parallelism is over fixed blocks in the callers,
 //! so that results never depend on the number of threads.
 
+use std::any::TypeId;
 use std::borrow::Cow;
+
+use gemm_common::Parallelism;
 
 use super::real::Real;
 
@@ -68,30 +72,48 @@ pub(crate) fn gemm<T: Real>(
     accumulate: bool,
 ) {
     assert!(a.covers(m, k) && b.covers(k, n) && c.len() >= m * n, "matrix out of bounds");
+    let (columns, rows) = ((n as isize, 1), (1, n as isize));
+    let strides =
+        |matrix: Matrix<'_, T>| (matrix.column_stride as isize, matrix.row_stride as isize);
+    let of = |matrix: Matrix<'_, T>| (matrix.values.as_ptr(), strides(matrix));
+    let swap = |(values, (column, row))| (values, (row, column));
+    // The kernels want columns: of a result whose rows follow each other they compute the transpose, `b^T a^T`.
+    let (m, n, to, left, right) =
+        if n > 1 { (n, m, columns, swap(of(b)), swap(of(a))) } else { (m, n, rows, of(a), of(b)) };
+    macro_rules! run {
+        ($kernel:path) => {
+            $kernel()(
+                m,
+                n,
+                k,
+                c.as_mut_ptr().cast(),
+                to.0,
+                to.1,
+                accumulate,
+                left.0.cast(),
+                left.1.0,
+                left.1.1,
+                right.0.cast(),
+                right.1.0,
+                right.1.1,
+                1.0,
+                1.0,
+                false,
+                false,
+                false,
+                Parallelism::None,
+            )
+        };
+    }
+    let number = TypeId::of::<T>();
     // SAFETY: the assertion above shows that every element that the strides reach lies inside the
-    // slices; `c` is borrowed mutably, so it aliases neither `a` nor `b`; T is f32 or f64 and the
-    // three matrices share it.
+    // slices; `c` is borrowed mutably, so it aliases neither `a` nor `b`; the three matrices share T, which is the type of the kernel.
     unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            c.as_mut_ptr(),
-            1,
-            n as isize,
-            accumulate,
-            a.values.as_ptr(),
-            a.column_stride as isize,
-            a.row_stride as isize,
-            b.values.as_ptr(),
-            b.column_stride as isize,
-            b.row_stride as isize,
-            T::one(),
-            T::one(),
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
+        if number == TypeId::of::<f32>() {
+            run!(gemm_f32::gemm::f32::get_gemm_fn);
+        } else {
+            assert!(number == TypeId::of::<f64>(), "kernels are of f32 and f64");
+            run!(gemm_f64::gemm::f64::get_gemm_fn);
+        }
     }
 }
