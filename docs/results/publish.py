@@ -49,4 +49,12 @@ for run in sorted(runs.iterdir()) if runs.is_dir() else []:
 results = json.loads((out / "results.json").read_text())
 results["provenance"]["command"] = clean(results["provenance"]["command"])
 results["experiments"] = {key: results["experiments"][key] for key in experiments}
+# What the folder has of other experiments stays, with where it is from.
+kept = target / "results.json"
+if kept.exists():
+    old = json.loads(kept.read_text())
+    others = {key: value for key, value in old["experiments"].items() if key not in experiments}
+    if others:
+        results["experiments"] = others | results["experiments"]
+        results["provenance_of_other_experiments"] = old.get("provenance_of_other_experiments", []) + [old["provenance"]]
 (target / "results.json").write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
