@@ -43,12 +43,15 @@ impl Default for Tiling {
 }
 
 /// A matrix multiplier whose weights are pictures on a modulator in front of a display (Xu et al., Nat. Commun. 17,
-/// 1766, 2026; Spall et al., Opt. Lett. 45, 5752, 2020).
+/// 1766, 2026; of incoherent light first Goodman, Dias and Woody, Opt. Lett. 2, 1, 1978).
 ///
 /// Each output has a filter of as many pixels as there are inputs; what light passes it is summed. A negative
 /// weight takes a second exposure that is subtracted: both are linear in their picture, so they are computed as one
 /// picture of signed weights. Where the modulator is misaligned, an input meets the weight that stands at its
 /// place; light that meets the border between filters is lost.
+///
+/// Inputs of either sign have exposures of their own as well: shot noise ([`SHOT_NOISE`]) is that of the light `sum |x| |w|`, in the unit of the
+/// inputs. A display ([`Self::with_display`]) rounds inputs and leaves that as it is.
 ///
 /// ```
 /// use pnn_core::{DType, Deviations, PhysicalLayer, Seed, Tensor};

@@ -11,7 +11,7 @@ pub const SHIFT_X_PX: &str = "shift_x_px";
 pub const SHIFT_Y_PX: &str = "shift_y_px";
 /// Deviation port: magnification less 1.
 pub const SCALE_ERROR: &str = "scale_error";
-/// Deviation port: shear, shift along the rows for each pixel of distance from the centre.
+/// Deviation port: shear, shift along the rows for each pixel of vertical distance from the centre.
 pub const SHEAR: &str = "shear";
 
 /// The ports of as many panels as `shape` has places.
@@ -36,7 +36,8 @@ pub(crate) fn ports(shape: &[usize]) -> Vec<DeviationPort> {
 /// (1 -k; 0 1) (cos a  sin a; -sin a  cos a) / s (p - centre - shift) + centre
 /// ```
 ///
-/// which undoes these from the last to the first.
+/// which undoes these from the last to the first. `centre` is that of the picture, between the middle pixels of an even number; the axis of lenses
+/// and grids is at pixel `count / 2`.
 pub(crate) fn motion(deviations: &Deviations, panel: usize) -> Result<Option<(Tensor, Tensor)>> {
     let mut aligned = true;
     for port in ports(&[]) {
@@ -92,6 +93,22 @@ mod tests {
         }
         assert_eq!(shift, [0.0, 3.0]);
         assert_eq!(read(&turned, 0), (vec![1.0, 0.0, 0.0, 1.0], vec![0.0, 3.0]));
+        // All at once, against the inverse of the motion itself.
+        let (k, a, m) = (0.3f64, 20f64.to_radians(), 1.5);
+        let all = Deviations::none().with(SHEAR, of(&[k])).with(SCALE_ERROR, of(&[m - 1.0]));
+        let all = all.with(ROTATION_DEG, of(&[20.0]));
+        let turn = [[a.cos(), -a.sin()], [a.sin(), a.cos()]];
+        // Sheared first, x + k y, then turned and enlarged.
+        let forward = [
+            [m * turn[0][0], m * (turn[0][0] * k + turn[0][1])],
+            [m * turn[1][0], m * (turn[1][0] * k + turn[1][1])],
+        ];
+        let back = read(&all, 0).0;
+        for (row, column) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let product =
+                back[2 * row] * forward[0][column] + back[2 * row + 1] * forward[1][column];
+            assert!((product - f64::from(u8::from(row == column))).abs() < 1e-14, "{back:?}");
+        }
         let large = Deviations::none().with(SCALE_ERROR, of(&[1.0])).with(SHEAR, of(&[0.5]));
         assert_eq!(read(&large, 0).0, [0.5, -0.25, 0.0, 0.5]);
         for gone in [-1.0, -1.5] {

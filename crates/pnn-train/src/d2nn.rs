@@ -27,7 +27,8 @@ const LARGE: usize = 64;
 
 impl D2nn {
     /// What the network is trained with: the squared distance of the detected shares from 0.1 at the right
-    /// detector and none at the others, summed over detectors and images (Xu et al., 2026).
+    /// detector and none at the others, summed over detectors and images (Xu et al., 2026). Shares add up to 1, so that it is never less
+    /// than 0.081 for an image: 0.19 at the right detector and 0.09 at the others. Even shares have 0.09.
     pub const LOSS: Loss = |shares, labels| one_hot_distance(shares, labels, 0.1);
 
     /// The name of the physical layer.
@@ -87,5 +88,45 @@ impl Model for D2nn {
 
     fn physical_layers(&self) -> Vec<&Physical> {
         vec![&self.optics]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The light of an image, as intensities (128, 128), row by row.
+    fn intensities(image: &[f64]) -> Vec<f64> {
+        let model = D2nn::new(Sampling::Nearest, &Seed::new(1), DType::F64).unwrap();
+        let image = Tensor::from_slice(image, [1, 1, SIDE, SIDE]).unwrap();
+        let light = model.light(&image).unwrap();
+        assert_eq!(light.dims(), [1, 2 * LARGE, 2 * LARGE]);
+        light.sqr().unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn an_image_is_enlarged_in_the_middle_of_the_dark() {
+        // One pixel, off the diagonal: its light lies around its centre, enlarged, row for row and column for column.
+        let (row, column) = (6, 19);
+        let mut image = vec![0.0; SIDE * SIDE];
+        image[row * SIDE + column] = 0.8;
+        let light = intensities(&image);
+        let total: f64 = light.iter().sum();
+        let scale = LARGE as f64 / SIDE as f64;
+        assert!((total / (0.8 * scale * scale) - 1.0).abs() < 0.05, "{total}");
+        let mean = |of: fn(usize) -> usize| {
+            light.iter().enumerate().map(|(k, i)| of(k) as f64 * i).sum::<f64>() / total
+        };
+        let place = |pixel: usize| (pixel as f64 + 0.5) * scale - 0.5 + (LARGE / 2) as f64;
+        let side = 2 * LARGE;
+        assert_eq!(side, 128);
+        assert!((mean(|k| k / 128) - place(row)).abs() < 0.1);
+        assert!((mean(|k| k % 128) - place(column)).abs() < 0.1);
+        // An even image is even up to its edge, and dark beyond.
+        for (k, intensity) in intensities(&[0.49; SIDE * SIDE]).iter().enumerate() {
+            let inside = |at: usize| (LARGE / 2..side - LARGE / 2).contains(&at);
+            let want = if inside(k / side) && inside(k % side) { 0.49 } else { 0.0 };
+            assert!((intensity - want).abs() < 1e-14, "{k}: {intensity}");
+        }
     }
 }

@@ -16,8 +16,8 @@ pub enum Levels {
 }
 
 impl Levels {
-    /// The level nearest to a value, which is at an end for values beyond it; of periodic levels a value nearer to the upper end than
-    /// to the last level becomes that end. NaN if the value is NaN, the range is unbounded or `bits` is 0.
+    /// The level nearest to a value, which is at an end for values beyond it; periodic levels go on beyond the ends. NaN if the value is
+    /// NaN or the range is unbounded (of signed levels only its upper end counts). `bits` is at least 1.
     ///
     /// ```
     /// use pnn_core::Bounds;

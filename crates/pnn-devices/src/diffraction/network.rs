@@ -26,7 +26,8 @@ pub enum Element {
         /// Focal length in m; negative for a lens that spreads light.
         focal_length_m: f64,
     },
-    /// A trainable phase mask, `exp(2 pi i p)` at the first wavelength and, as a relief, less at longer ones. When
+    /// A trainable phase mask, `exp(2 pi i p)` at the first wavelength and, as a relief, less at longer ones; where it is moved away,
+    /// light passes unchanged. When
     /// it is misaligned its turns `p` are moved, as heights of a relief are, and not `exp(2 pi i p)`:
     /// [`Diffractive::with_sampling`].
     Mask,
@@ -54,7 +55,9 @@ pub enum Element {
 /// # Shapes
 /// Input (batch, height, width), amplitudes of light of phase 0 (the same for all wavelengths); output (batch, detectors),
 /// powers divided by their sum (0 in the dark). Shot noise and [`READOUT_ERROR`], which is thermal noise too, are of the powers, before
-/// the division; the latter in parts of the light that all detectors of the picture get.
+/// the division; the latter in parts of the light that all detectors of the picture get. What is below 0 is read as 0.
+///
+/// With several wavelengths absorbers act on each by itself.
 #[derive(Debug, Clone)]
 pub struct Diffractive {
     grid: Grid,
@@ -66,6 +69,9 @@ pub struct Diffractive {
     panels: Panels,
     ports: Vec<DeviationPort>,
 }
+
+/// Planes that [`Diffractive::along_axis`] computes at most.
+const MOST_PLANES: f64 = 1e5;
 
 /// An element, with what can be computed beforehand.
 #[derive(Debug, Clone)]
@@ -312,7 +318,7 @@ impl Diffractive {
     /// `x` (1, height, width), result (distances, width); intensities of several wavelengths add up.
     ///
     /// # Errors
-    /// As [`Self::fields`], and if the step is not positive and finite.
+    /// As [`Self::fields`], and if the step is not positive and finite, or there would be more than 100,000 planes.
     pub fn along_axis(
         &self,
         x: &Tensor,
@@ -322,6 +328,20 @@ impl Diffractive {
     ) -> Result<(Vec<f64>, Tensor)> {
         positive("step along the axis in m", step_m)?;
         let Grid { height, width, .. } = self.grid;
+        if x.dims() != [1, height, width] {
+            return Err(
+                pnn_core::Error::shape("light", x, format!("(1, {height}, {width})")).into()
+            );
+        }
+        let lengths = self.elements.iter().map(|element| match element {
+            Element::Space(space) => space.distance_m(),
+            _ => 0.0,
+        });
+        let planes = lengths.sum::<f64>() / step_m;
+        if planes > MOST_PLANES {
+            let what = "planes along the axis (length over step)";
+            return Err(Error::Range { what, value: planes, allowed: "at most 100,000" });
+        }
         let middle = |field: &Tensor| -> pnn_core::Result<Tensor> {
             let planes = field.elem_count() / (height * width);
             let rows = field.reshape([planes, height, width])?.narrow(1, height / 2, 1)?;
@@ -475,12 +495,13 @@ impl PhysicalLayer for Diffractive {
             field = self.pass(stage, &field, &shown)?;
         }
         let powers = self.detectors.powers(&field)?;
-        let noisy = shot(&powers, &powers, deviations)?;
-        if !deviations.is_active(READOUT_ERROR)? {
-            return &noisy / not_zero(&total(&noisy)?)?;
+        let mut noisy = shot(&powers, &powers, deviations)?;
+        if deviations.is_active(READOUT_ERROR)? {
+            let thermal = deviations.shift(READOUT_ERROR, &powers.zeros_like()?)?;
+            noisy = (noisy + (thermal * total(&powers)?)?)?;
         }
-        let thermal = deviations.shift(READOUT_ERROR, &powers.zeros_like()?)?;
-        let noisy = (noisy + (thermal * total(&powers)?)?)?;
+        // No converter reads less than nothing; a negative sum would turn every share around.
+        let noisy = noisy.clamp(0.0, f64::INFINITY)?;
         &noisy / not_zero(&total(&noisy)?)?
     }
 

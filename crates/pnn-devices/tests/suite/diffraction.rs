@@ -159,7 +159,7 @@ fn diffractive_networks_conform() {
 
 /// Amplitude masks among phase masks, and alone.
 #[test]
-fn amplitude_masks_are_trained_bounded_rounded_and_moved() {
+fn amplitude_masks_are_trained_bounded_and_moved() {
     let grid = Grid::new(6, 5, 2e-6).unwrap();
     let space = |z| Element::Space(FreeSpace::new(grid, z, &[GREEN]).unwrap());
     let region = |top| Region { top, left: 1, height: 3, width: 3 };
@@ -232,7 +232,8 @@ fn the_published_network_is_its_elements_in_a_row() {
     let shares = powers.flatten_all().unwrap().to_vec1::<f64>().unwrap();
     assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-12);
     // Phases are shown less whole turns.
-    let drive = &network.drives(&controls).unwrap()[0];
+    let beyond = controls.get("phase").unwrap().affine(5.0, -2.0).unwrap();
+    let drive = &network.drives(&Controls::one("phase", beyond)).unwrap()[0];
     let shown = drive.setting.elements::<f64>().unwrap();
     assert!(shown.iter().all(|p| (0.0..1.0).contains(p)));
 }
@@ -435,4 +436,74 @@ fn a_film_bleaches_in_strong_light() {
         assert!(error.unwrap_err().to_string().contains(says));
     }
     assert!(saturable_film(&Tensor::zeros([3, 2], DType::F64).unwrap(), 1.0, 1.0).is_err());
+}
+
+/// Where the light of a plane wave is after a mask of these turns, a lens and its focal length.
+fn focused(wavelengths: &[f64], focal_length_m: f64, turns: impl Fn(f64, f64) -> f64) -> Tensor {
+    let grid = Grid::new(64, 64, 10e-6).unwrap();
+    let space = FreeSpace::new(grid, focal_length_m, wavelengths).unwrap();
+    let elements = [Element::Mask, Element::Lens { focal_length_m }, Element::Space(space)];
+    let region = Region { top: 0, left: 0, height: 1, width: 1 };
+    let detectors = Detectors::new(grid, &[region]).unwrap();
+    let network = Diffractive::new(grid, wavelengths, &elements, detectors).unwrap();
+    let mask = Tensor::from_vec(grid.map(turns), [1, 64, 64]).unwrap();
+    let wave = Tensor::ones([1, 64, 64], DType::F64).unwrap();
+    let controls = Controls::one("phase", mask);
+    network.fields(&wave, &controls, &Deviations::none()).unwrap().pop().unwrap()
+}
+
+/// The share of the light within two pixels of a place of a field (1, 2, 64, 64).
+fn share_around(field: &Tensor, row: usize, column: usize) -> f64 {
+    let near = field.narrow(2, row - 2, 5).unwrap().narrow(3, column - 2, 5).unwrap();
+    energy(&near) / energy(field)
+}
+
+/// A lens focuses a plane wave on the axis at its focal length, and a mask whose phase rises by a turn in 100 um turns it by
+/// `wavelength / 100 um`: ten pixels there.
+#[test]
+fn lenses_focus_and_masks_deflect() {
+    let focal = 10.0 * 10e-6 * 100e-6 / GREEN;
+    // The main lobe of a square aperture, +-1.5 pixels here, has 81 % of the light.
+    assert!(share_around(&focused(&[GREEN], focal, |_, _| 0.3), 32, 32) > 0.8);
+    let right = focused(&[GREEN], focal, |_, x| x / 100e-6);
+    assert!(share_around(&right, 32, 42) > 0.75, "{}", share_around(&right, 32, 42));
+    let up = focused(&[GREEN], focal, |y, _| -y / 100e-6);
+    assert!(share_around(&up, 22, 32) > 0.75);
+}
+
+/// Each colour of a network of two passes as it does alone, through masks whose relief is fewer turns of the longer wavelength.
+#[test]
+fn two_colours_are_each_as_if_alone() {
+    let (focal, red) = (15e-3, 640e-9); // by the angular spectrum for both
+    let relief = |y: f64, x: f64| 0.7 * (3e4 * x).sin() + 1.2 * (2e4 * y).cos();
+    let both = focused(&[GREEN, red], focal, relief);
+    let of = |colour: usize| both.narrow(1, colour, 1).unwrap().reshape([1, 2, 64, 64]).unwrap();
+    let green = focused(&[GREEN], focal, relief);
+    let alone = focused(&[red], focal, |y, x| relief(y, x) * GREEN / red);
+    for (together, alone) in [(of(0), green), (of(1), alone)] {
+        let off = off(&complex(&together), &complex(&alone));
+        assert!(off < 1e-12, "{off}");
+    }
+}
+
+/// Readings below 0 are read as 0, so that shares stay shares whatever the noise.
+#[test]
+fn noise_does_not_turn_shares_around() {
+    let network = network(&[GREEN], true);
+    let controls = network.init(&Seed::new(1), DType::F64).unwrap();
+    let x = normal(1, &[1, 6, 5]).abs().unwrap();
+    for noise in [[-0.9, -0.9], [-0.9, 0.2], [0.1, -3.0]] {
+        let noise = Tensor::from_vec(noise.to_vec(), [1, 2]).unwrap();
+        let read = Deviations::none().with(READOUT_ERROR, noise);
+        let shares = network.forward(&x, &controls, &read).unwrap();
+        let shares: Vec<f64> = shares.flatten_all().unwrap().to_vec1().unwrap();
+        assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)), "{shares:?}");
+        let sum: f64 = shares.iter().sum();
+        assert!(sum == 0.0 || (sum - 1.0).abs() < 1e-14, "{shares:?}");
+    }
+    let bright = x.broadcast_as([2, 6, 5]).unwrap();
+    let none = Deviations::none();
+    assert!(network.along_axis(&bright, &controls, &none, 5e-6).is_err());
+    let error = network.along_axis(&x, &controls, &none, 1e-15).unwrap_err().to_string();
+    assert!(error.contains("at most 100,000"), "{error}");
 }

@@ -6,6 +6,7 @@ use common::{RESONANCE, at, bank, one, place, values};
 use pnn_core::device::Levels;
 use pnn_core::{Bounds, Chip, DType, Physical, Seed, Tensor};
 use pnn_devices::diffraction::Diffractive;
+use pnn_devices::freespace::Multiplier;
 use pnn_devices::mrr::{CURRENT_ERROR_MA, Heater, Parametrisation};
 use pnn_noise::Source;
 use proptest::prelude::*;
@@ -214,4 +215,21 @@ fn a_phase_has_no_level_twice() {
     assert_eq!(Levels::Periodic.round(-0.2, turn, 1), 0.0);
     assert_eq!(Levels::Periodic.round(0.6, turn, 1), 1.0);
     assert!(Levels::Periodic.round(f64::NAN, turn, 1).is_nan());
+}
+
+/// Weights of a multiplier have all levels of the modulator on either side, and 0 among them.
+#[test]
+fn weights_on_a_modulator_are_rounded_as_magnitudes() {
+    let panel = place("panel", Multiplier::new((4, 4), 3).unwrap());
+    let weights = values(panel.controls().get("weight").unwrap());
+    let chip = one(Source::Quantisation { bits: 2 }).draw(&[&panel], 1, &Seed::new(1)).unwrap();
+    let errors = values(at(&chip, "panel", "weight_error"));
+    assert_eq!(errors.len(), weights.len());
+    for (weight, error) in weights.iter().zip(&errors) {
+        let level = (weight + error) * 3.0;
+        assert!(
+            (level - level.round()).abs() < 1e-12 && error.abs() <= 1.0 / 6.0 + 1e-12,
+            "{level}"
+        );
+    }
 }
