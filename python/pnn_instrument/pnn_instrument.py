@@ -10,12 +10,16 @@ A lab imports `serve` and gives it two things: what can be set, and a function t
 
     serve("ring bank, lab 2", [Control("detuning", "nm", (4, 8), -4.0, 4.0)], measure)
 
-Nothing else may write to standard output: print(..., file=sys.stderr).
+Standard output is for frames. While `serve` runs, what anything else writes there goes to standard error; before, print(..., file=sys.stderr).
 """
 
+import inspect
 import json
+import os
+import signal
 import struct
 import sys
+import threading
 import traceback
 
 import numpy as np
@@ -90,28 +94,96 @@ def write_frame(stream, kind, payload):
     stream.flush()
 
 
-def serve(instrument, controls, measure):
-    """Answers until it is told to stop, or its input ends.
+class Terminated(BaseException):
+    """SIGTERM came: raised wherever the program is, for `serve` to end."""
+
+
+class Serving:
+    """While it lasts, standard output leads to standard error, for Python, libraries in C and helpers alike, and SIGTERM raises `Terminated` once."""
+
+    def __enter__(self):
+        self.over = False
+        self.stdout, self.number = sys.stdout, sys.stdout.fileno()
+        self.sink = os.fdopen(os.dup(self.number), "wb")
+        os.dup2(sys.stderr.fileno(), self.number)
+        self.stdout.flush()  # what was printed before and not yet written
+        sys.stdout = sys.stderr
+        # Python takes signals in its main thread only.
+        self.signals = threading.current_thread() is threading.main_thread()
+        if self.signals:
+            self.before = signal.signal(signal.SIGTERM, self.terminate)
+        return self
+
+    def terminate(self, *_):
+        if not self.over:
+            self.over = True
+            raise Terminated
+
+    def __exit__(self, *_):
+        if self.signals:
+            signal.signal(signal.SIGTERM, self.before or signal.SIG_DFL)
+        sys.stdout = self.stdout
+        self.stdout.flush()
+        os.dup2(self.sink.fileno(), self.number)
+        try:
+            self.sink.close()
+        except OSError:  # nobody reads any more
+            pass
+
+
+def takes_layer(measure):
+    try:
+        return "layer" in inspect.signature(measure).parameters
+    except (TypeError, ValueError):  # not all functions in C say what they take
+        return False
+
+
+def serve(instrument, controls, measure, on_shutdown=None):
+    """Answers until it is told to stop, its input ends, or SIGTERM comes.
 
     `measure(x, controls, shot)` gets the inputs (batch, ...), the settings by name, and a whole number that is the same whenever
     the same is asked (a seed for simulated noise); it returns what was read, (batch, ...). What it raises goes back as an error.
+
+    `on_shutdown()` is called once, at the end, however it came about: to bring heaters down and to close instruments. SIGTERM
+    interrupts a measurement that is under way (`Terminated` is raised inside `measure`), not what `on_shutdown` does. Who needs longer
+    than `shutdown_timeout_s` (5 s by default) is killed.
+
+    One script may serve several layers, each in a process of its own: `controls` may be a function of the layer's name, and a `measure`
+    that has an argument called `layer` gets the name.
     """
-    source, sink = sys.stdin.buffer, sys.stdout.buffer
-    described = json.dumps([control.described() for control in controls])
-    while True:
+    with Serving() as serving:
+        try:
+            try:
+                answer_all(instrument, controls, measure, serving)
+            finally:
+                serving.over = True
+        except Terminated:
+            print("ends: SIGTERM", file=sys.stderr)
+        finally:
+            if on_shutdown is not None:
+                on_shutdown()
+
+
+def answer_all(instrument, controls, measure, serving):
+    source, sink = sys.stdin.buffer, serving.sink
+    layer, named = "", takes_layer(measure)
+    while not serving.over:  # it is over where `measure` kept `Terminated` to itself
         kind, payload = read_frame(source)
         if kind == SHUTDOWN or payload is None:
             return
         words, tensors = decode(payload)
         answer = {"id": words["id"]}
-        if kind == HELLO:
-            answer.update(instrument=instrument, controls=described)
-            write_frame(sink, DESCRIBED, encode(answer, {}))
-            continue
         try:
+            if kind == HELLO:
+                layer = words.get("layer", "")
+                described = [control.described() for control in (controls(layer) if callable(controls) else controls)]
+                answer.update(instrument=instrument, controls=json.dumps(described))
+                write_frame(sink, DESCRIBED, encode(answer, {}))
+                continue
             settings = {name[len("control."):]: value for name, value in tensors.items() if name.startswith("control.")}
-            y = np.asarray(measure(tensors["x"], settings, int(words["shot"], 16)))
+            more = {"layer": layer} if named else {}
+            y = np.asarray(measure(tensors["x"], settings, int(words["shot"], 16), **more))
             write_frame(sink, MEASURED, encode(answer, {"y": y}))
         except Exception as error:  # the other side decides whether to ask again
             traceback.print_exc()
-            write_frame(sink, FAILED, encode({**answer, "message": f"{type(error).__name__}: {error}"}, {}))
+            write_frame(sink, FAILED, encode({"id": words["id"], "message": f"{type(error).__name__}: {error}"}, {}))

@@ -2,7 +2,7 @@
 
     python3 simulated_mesh.py --ports 16 --phase-rad 0.15 --splitter 0.15 --noise 0.001
 
-It stands in for a lab: a chip of its own (`--seed`), whose phases lie off and whose splitters are not even, and readings with noise. An interferometer is
+It stands for pnn_devices::mzi::MziMesh::published(16). It stands in for a lab: a chip of its own (`--seed`), whose phases lie off and whose splitters are not even, and readings with noise. An interferometer is
 diag(exp(i phi), 1) B diag(exp(i theta/2), exp(-i theta/2)) B with B = [[sqrt(1+e), i sqrt(1-e)], [i sqrt(1-e), sqrt(1+e)]] / sqrt 2.
 """
 

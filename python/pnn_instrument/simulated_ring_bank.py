@@ -2,6 +2,9 @@
 
     python3 simulated_ring_bank.py --inputs 8 --outputs 4 --shift-nm 0.05 --noise 0.01
 
+It stands for pnn_devices::mrr::MrrLinear::new(8, 4), a linear layer set by detunings in nm, whose rings do not disturb each other. It is not the WdmBank of
+docs/guide, whose heaters are set in mA and whose rings act on each other's light and heat: see docs/hardware-protocol.md for what such a program has to say.
+
 It stands in for a lab: a chip of its own (`--seed`), whose resonances lie off by `--shift-nm`, and readings with noise. Noise is drawn from the
 seed and from what is asked, so the same question has the same answer.
 """

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use pnn_core::layers::Product;
 use pnn_core::model::Model;
-use pnn_core::{Chip, DType, Deviations, PhysicalLayer, Seed};
+use pnn_core::{Chip, Controls, DType, Deviations, PhysicalLayer, Seed};
 use pnn_devices::mrr::CURRENT_ERROR_MA;
 use pnn_devices::mrr::wdm::{POWER_ERROR_MW, VOLTAGE_ERROR_V, WdmBank};
 use pnn_train::{FcActivation, LeNet5, RingChip};
@@ -80,12 +80,10 @@ impl Banks {
         Ok(Self(banks.into_inner().unwrap_or_default()))
     }
 
-    /// The chip with its heaters set anew, so that it has the weights of the model, as a lab does that has measured every ring: what is set
-    /// differs from the model's by a deviation of the setting. The second value is the share of waveguides on which some weight is out of
-    /// reach.
-    pub(crate) fn calibrated(&self, model: &dyn Model, chip: &Chip) -> Result<(Chip, f64)> {
-        let mut calibrated = chip.clone();
-        let (mut unreached, mut waveguides) = (0, 0);
+    /// Heaters set anew for a chip, so that it has the weights of the model, as a lab does that has measured every ring.
+    pub(crate) fn calibrated(&self, model: &dyn Model, chip: &Chip) -> Result<SetAnew> {
+        let (mut set, mut unreached, mut waveguides) = (BTreeMap::new(), 0, 0);
+        let mut largest_error = 0.0;
         for layer in model.physical_layers() {
             let bank = self.0.get(layer.name()).ok_or_else(|| {
                 Error::Usage(format!("layer {} is no bank of heated rings", layer.name()))
@@ -99,13 +97,38 @@ impl Banks {
             let found = bank.calibrate(&weights, deviations, TOLERANCE)?;
             unreached += found.unreached;
             waveguides += weights.dims().iter().product::<usize>().div_ceil(bank.config().channels);
-            for (before, after) in bank.drives(&own)?.iter().zip(&bank.drives(&found.controls)?) {
+            largest_error = f64::max(largest_error, found.largest_error);
+            set.insert(layer.name().to_owned(), found.controls);
+        }
+        Ok(SetAnew { set, unreached: unreached as f64 / waveguides as f64, largest_error })
+    }
+}
+
+/// Heaters that are set anew for a chip.
+pub(crate) struct SetAnew {
+    /// What is set, layer by layer.
+    pub(crate) set: BTreeMap<String, Controls>,
+    /// The share of waveguides on which some weight is off by more than a ten-thousandth: out of reach.
+    pub(crate) unreached: f64,
+    /// By how much a weight is off at most.
+    pub(crate) largest_error: f64,
+}
+
+impl SetAnew {
+    /// The chip with these settings: what is set differs from the model's by a deviation of the setting.
+    pub(crate) fn on(&self, model: &dyn Model, chip: &Chip) -> Result<Chip> {
+        let mut changed = chip.clone();
+        for layer in model.physical_layers() {
+            let Some(set) = self.set.get(layer.name()) else { continue };
+            let own = layer.controls().detach();
+            let device = layer.device();
+            for (before, after) in device.drives(&own)?.iter().zip(&device.drives(set)?) {
                 let by = (&after.setting.to_dtype(DType::F64)?
                     - &before.setting.to_dtype(DType::F64)?)?;
-                calibrated.layer_mut(layer.name()).add(before.port, &by)?;
+                changed.layer_mut(layer.name()).add(before.port, &by)?;
             }
         }
-        Ok((calibrated, unreached as f64 / waveguides as f64))
+        Ok(changed)
     }
 }
 
@@ -154,8 +177,10 @@ mod tests {
         let noise = NoiseModel::new(noise).unwrap();
         let drawn = noise.draw(&model.physical_layers(), 1, &Seed::new(1)).unwrap();
         let banks = Banks::of(&chip).unwrap();
-        let (calibrated, unreached) = banks.calibrated(&model, &drawn).unwrap();
-        assert!(unreached < 0.05, "{unreached}");
+        let anew = banks.calibrated(&model, &drawn).unwrap();
+        assert!(anew.unreached < 0.05, "{}", anew.unreached);
+        assert!(anew.largest_error > 0.0 && anew.largest_error < 0.5, "{}", anew.largest_error);
+        let calibrated = anew.on(&model, &drawn).unwrap();
         for layer in model.physical_layers() {
             let weights = |chip: &Chip| -> Vec<f64> {
                 let none = Deviations::none();

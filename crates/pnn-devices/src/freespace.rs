@@ -53,6 +53,9 @@ impl Default for Tiling {
 /// Inputs of either sign have exposures of their own as well: shot noise ([`SHOT_NOISE`]) is that of the light `sum |x| |w|`, in the unit of the
 /// inputs. A display ([`Self::with_display`]) rounds inputs and leaves that as it is.
 ///
+/// Errors of weights ([`WEIGHT_ERROR`]) may carry them beyond [-1, 1]: they stand for uneven light and detection as well as for
+/// what the modulator does wrong.
+///
 /// ```
 /// use pnn_core::{DType, Deviations, PhysicalLayer, Seed, Tensor};
 /// use pnn_devices::freespace::{Multiplier, ROTATION_DEG};
@@ -87,7 +90,7 @@ impl Multiplier {
     /// As [`Self::new`], in another tiling.
     ///
     /// # Errors
-    /// As [`Self::new`], and if the tiling has no tiles or no columns.
+    /// As [`Self::new`], and if the tiling has no tiles or no columns, or its pictures 2^32 pixels or more.
     pub fn with_tiling(filter: (usize, usize), outputs: usize, tiling: Tiling) -> Result<Self> {
         let (height, width) = filter;
         for (what, value, most) in [
@@ -102,6 +105,15 @@ impl Multiplier {
                 let allowed = "at least 1, and at most that of a tile";
                 return Err(Error::Range { what, value: value as f64, allowed });
             }
+        }
+        let pixels = [tiling.rows, tiling.height, tiling.columns, tiling.width, tiling.repeat]
+            .iter()
+            .fold(outputs.div_ceil(tiling.rows.saturating_mul(tiling.columns)), |pixels, side| {
+                pixels.saturating_mul(*side)
+            });
+        if u32::try_from(pixels).is_err() {
+            let (what, allowed) = ("pixels of all pictures", "at most 2^32 - 1");
+            return Err(Error::Range { what, value: pixels as f64, allowed });
         }
         let shape = vec![outputs, height * width];
         let bounds = Bounds { low: -1.0, high: 1.0 };

@@ -131,18 +131,32 @@ impl Evaluator<'_> {
     /// asked for without calibration images.
     pub fn evaluate(&self, model: &dyn Model, chip: &Chip, data: &Dataset) -> Result<Evaluation> {
         check_layers(model, chip.iter().map(|(layer, _)| layer))?;
+        self.evaluate_on(model, &mut InSilico(chip), data)
+    }
+
+    /// As [`Self::evaluate`] on what the outputs of layers come from: a chip, or the instruments of a lab
+    /// ([`InSitu`](pnn_core::model::InSitu)), on which statistics are then gathered and biases trimmed, too.
+    ///
+    /// # Errors
+    /// As [`Self::evaluate`], and if an instrument fails.
+    pub fn evaluate_on(
+        &self,
+        model: &dyn Model,
+        truth: &mut dyn Truth,
+        data: &Dataset,
+    ) -> Result<Evaluation> {
         keeping_state(model, || {
             if let Some((images, calibration)) = self.recalibrated()? {
                 let normalisation = &self.normalisation;
                 if let BatchNormMode::Trimmed(_) = self.batch_norm {
-                    deploy(model, chip, calibration, images, normalisation)?;
+                    deploy(model, truth, calibration, images, normalisation)?;
                 } else {
-                    recalibrate(model, chip, calibration, images, normalisation)?;
+                    recalibrate(model, truth, calibration, images, normalisation)?;
                 }
             }
             let mut evaluation = Evaluation::empty(data.classes());
             self.for_each_batch(model, data, |images, labels, mode| {
-                evaluation.add(&forward(model, &mut InSilico(chip), images, mode)?, labels)
+                evaluation.add(&forward(model, truth, images, mode)?, labels)
             })?;
             Ok(evaluation)
         })
@@ -274,7 +288,8 @@ pub(crate) fn forward(
     Ok(without_gradients(|| model.forward(x, &mut pass))?)
 }
 
-/// Gathers batch-norm's running statistics anew on a deployed chip, as the plain average over
+/// Gathers batch-norm's running statistics anew on a deployed chip ([`InSilico`], or a lab's:
+/// [`InSitu`](pnn_core::model::InSitu)), as the plain average over
 /// batches of 100 of the first `images` calibration images (their labels are not used). Weights
 /// stay as they are.
 ///
@@ -282,14 +297,14 @@ pub(crate) fn forward(
 /// If there are fewer images than asked for, or fewer than two.
 pub fn recalibrate(
     model: &dyn Model,
-    chip: &Chip,
+    truth: &mut dyn Truth,
     calibration: &Dataset,
     images: usize,
     normalisation: &Normalisation,
 ) -> Result<()> {
     for (seen, indices) in calibration_batches(calibration, images)?.iter().enumerate() {
         let mode = Mode::Calibrate { seen };
-        run(model, &mut InSilico(chip), calibration, indices, mode, normalisation)?;
+        run(model, truth, calibration, indices, mode, normalisation)?;
     }
     Ok(())
 }
@@ -301,21 +316,21 @@ pub fn recalibrate(
 /// As [`recalibrate`], and if the last layer has no biases.
 pub fn deploy(
     model: &dyn Model,
-    chip: &Chip,
+    truth: &mut dyn Truth,
     calibration: &Dataset,
     images: usize,
     normalisation: &Normalisation,
 ) -> Result<()> {
     let batches = calibration_batches(calibration, images)?;
-    let mean = |chip: &Chip| {
+    let mean = |truth: &mut dyn Truth| {
         let batch = |indices: &Vec<usize>| {
-            run(model, &mut InSilico(chip), calibration, indices, Mode::Eval, normalisation)
+            run(model, truth, calibration, indices, Mode::Eval, normalisation)
         };
         mean_outputs(batches.iter().map(batch))
     };
-    let wanted = mean(&Chip::ideal())?;
-    recalibrate(model, chip, calibration, images, normalisation)?;
-    trim(model, &wanted, &mean(chip)?)
+    let wanted = mean(&mut InSilico(&Chip::ideal()))?;
+    recalibrate(model, truth, calibration, images, normalisation)?;
+    trim(model, &wanted, &mean(truth)?)
 }
 
 /// The mean of outputs over all images of some batches.

@@ -2,17 +2,19 @@
 
 mod sections;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use pnn_core::export::Settings;
-use pnn_core::model::{Model, load_model_state};
-use pnn_core::{Chip, DType, Seed, store};
+use pnn_core::export::{Converter, Settings};
+use pnn_core::model::{InSilico, Model, load_model_state, model_state};
+use pnn_core::{Bounds, Chip, DType, Seed, Tensor, npy, store};
 use pnn_data::Dataset;
+use pnn_eval::accuracy::deploy;
 use pnn_eval::{BatchNormMode, Evaluation, Evaluator, Report};
 use pnn_train::{Recipe, Trained};
 
 use crate::error::{Error, Result};
-use crate::heaters::Banks;
+use crate::heaters::{Banks, SetAnew};
 use crate::networks::KeptNetwork;
 use crate::reproduce::config::{Ambient, Analysis, Catalogue, DataChoice, default_folder};
 use crate::reproduce::data::Data;
@@ -37,22 +39,40 @@ pub(crate) struct Args {
     /// Bits of the converters that set the heaters, 1 to 24
     #[arg(long, default_value_t = 12)]
     bits: u32,
+    /// What a converter's first and last code set, in the unit of the heaters (mA) [default: the range that training kept to, which takes
+    /// a converter that can be set to just that]
+    #[arg(long, value_name = "LOW,HIGH", value_parser = full_scale)]
+    full_scale: Option<Bounds>,
     /// Percent points that drift or spread may cost
     #[arg(long, default_value_t = 5.0)]
     tolerance: f64,
     /// Images that accuracy is taken on
     #[arg(long, default_value_t = 1000)]
     images: usize,
-    /// Folder of data sets [default: the embedded digits]
+    /// Folder of data sets [default: `PNN_DATA`, else data, else the embedded digits]
     #[arg(long)]
     data: Option<PathBuf>,
+    /// Folder of experiments to read instead of the workspace's: temperatures, drift and crosstalk are those of its deployed-ring
+    #[arg(long)]
+    experiments: Option<PathBuf>,
     /// Folder for settings and report
     #[arg(long, default_value = "target/deploy")]
     out: PathBuf,
 }
 
+fn full_scale(text: &str) -> std::result::Result<Bounds, String> {
+    let numbers: Option<Vec<f64>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
+    match numbers.as_deref() {
+        Some([low, high]) if low < high && low.is_finite() && high.is_finite() => {
+            Ok(Bounds { low: *low, high: *high })
+        }
+        _ => Err(format!("{text:?} is not LOW,HIGH with LOW < HIGH, such as 0,8")),
+    }
+}
+
 /// Calibration images of a chip.
 const CALIBRATION: usize = 1000;
+
 /// A network, the images it is tried on, and what its chips are drawn from.
 struct Deployment {
     model: Box<dyn Model>,
@@ -62,6 +82,7 @@ struct Deployment {
     banks: Banks,
     images: Dataset,
     calibration: Dataset,
+    converter: Converter,
 }
 
 pub(crate) fn run(args: &Args) -> Result<bool> {
@@ -69,42 +90,59 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         let line = format!("--tolerance is {}, allowed is [0, 100]", args.tolerance);
         return Err(Error::Usage(line));
     }
-    let (model, recipe) = network(&args.network)?;
-    let spec = ambient()?;
+    let (model, recipe, trained_on) = network(&args.network)?;
+    let spec = ambient(args.experiments.as_deref())?;
     let measured = args.curves.as_deref().map(MeasuredRings::read).transpose()?;
     let spread = spec.spread(measured.as_ref());
     let (data, _) = Data::load(DataChoice::Digits, args.data.as_ref())?;
+    if !data.is_mnist && trained_on.as_ref().is_some_and(|name| *name != data.name) {
+        let line = format!(
+            "{} was trained on other images than the embedded digits ({}), which may be among them: give the test images of its own data, --data DIR",
+            args.network.display(),
+            trained_on.unwrap_or_default()
+        );
+        return Err(Error::Usage(line));
+    }
     let images = data.first(&data.test, args.images, 1)?;
     let calibration = data.train.range(0, CALIBRATION)?;
     let banks = Banks::of(&recipe.ring_chip)?;
-    let deployment = Deployment { model, recipe, spec, spread, banks, images, calibration };
+    let converter = Converter { bits: args.bits, over: args.full_scale };
+    let deployment =
+        Deployment { model, recipe, spec, spread, banks, images, calibration, converter };
 
-    let settings = Settings::of(deployment.model.as_ref(), Some(args.bits))?;
+    let settings = Settings::of(deployment.model.as_ref(), Some(converter))?;
     settings.write(&args.out)?;
-    verify(deployment.model.as_ref(), &settings, &args.out)?;
+    deployment.verify(&settings, &args.out)?;
+    deployment.write_electronics(&args.out, &Chip::ideal(), None)?;
     let chip = match &args.deviations {
         Some(path) => measured_chip(deployment.model.as_ref(), path)?,
         None => deployment.chip(args.chip, 1.0)?,
     };
     let anew = args.out.join("set-anew");
-    let (settings_anew, unreached) = deployment.settings_for(&chip, args.bits)?;
+    let found = deployment.banks.calibrated(deployment.model.as_ref(), &chip)?;
+    let settings_anew = deployment.settings_of(&found)?;
     settings_anew.write(&anew)?;
-    settings.apply(deployment.model.as_ref())?;
+    deployment.verify(&settings_anew, &anew)?;
+    for (set, folder) in [(false, &args.out), (true, &anew)] {
+        let chip = deployment.set(&chip, set)?;
+        deployment.write_electronics(folder, &chip, Some(CALIBRATION))?;
+    }
     println!(
-        "settings: controls.csv, .json, .safetensors and .npy in {} as trained, in {} for this chip",
+        "settings: controls.csv, .json, .safetensors and .npy in {} as trained, in {} for this chip; biases and statistics in electronics*.safetensors",
         args.out.display(),
         anew.display()
     );
 
     let spread = &deployment.spread;
     let about = format!(
-        "{} On {:.2} % of its waveguides some weight is out of reach of heaters set anew. Resonances of chips spread by {:.2} half-widths, {:.3} nm, and their widths by {:.0} % ({}), in all layers; crosstalk differs by {} from what training knew \
+        "{} Heaters that are set anew leave some weight off by more than 0.0001 on {:.2} % of its waveguides, and by {:.3} at most. All that is set is rounded as the converters do. Resonances of chips spread by {:.2} half-widths, {:.3} nm, and their widths by {:.0} % ({}), in all layers; crosstalk differs by {} from what training knew \
          (standard deviation). Settings are for {} C; resonances move by {} nm/K.",
         match &args.deviations {
             Some(path) => format!("The chip is that of {}.", path.display()),
             None => format!("The chip is number {} of those that can be drawn.", args.chip),
         },
-        100.0 * unreached,
+        100.0 * found.unreached,
+        found.largest_error,
         spread.half_widths,
         spread.nm(&deployment.recipe.ring_chip)?,
         100.0 * spread.widths,
@@ -123,16 +161,16 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     report = report.summary(headline).section(accuracy);
     let (tolerance, headline) = tolerance(&deployment, &chip, args.tolerance)?;
     report = report.summary(headline).section(tolerance);
-    let (power, headline) = power(&deployment)?;
+    let (power, headline) = power(&deployment, &found)?;
     report = report.summary(headline).section(power);
     report.write(&path)?;
     println!("report: {}", path.display());
     Ok(true)
 }
 
-/// A kept network of heated rings, with the recipe that made it.
-fn network(path: &Path) -> Result<(Box<dyn Model>, Recipe)> {
-    let KeptNetwork { recipe, tensors, .. } = KeptNetwork::read(path)?;
+/// A kept network of heated rings, with the recipe that made it, and what it was trained on.
+fn network(path: &Path) -> Result<(Box<dyn Model>, Recipe, Option<String>)> {
+    let KeptNetwork { recipe, tensors, mut metadata } = KeptNetwork::read(path)?;
     if recipe.train != Trained::Heaters {
         let trains = serde_json::to_string(&recipe.train).unwrap_or_default();
         let reason = format!(
@@ -142,36 +180,18 @@ fn network(path: &Path) -> Result<(Box<dyn Model>, Recipe)> {
     }
     let model = recipe.model(&Seed::new(0), DType::F32)?;
     load_model_state(model.as_ref(), &tensors)?;
-    Ok((model, recipe))
+    // Earlier versions rounded bounds to the nearest f32, which may lie beyond them.
+    model.parameters().clamp_to_bounds()?;
+    Ok((model, recipe, metadata.remove("data")))
 }
 
 /// Temperatures, crosstalk and yields, as the experiment has them.
-fn ambient() -> Result<Ambient> {
-    let catalogue = Catalogue::load(&default_folder())?;
+fn ambient(experiments: Option<&Path>) -> Result<Ambient> {
+    let catalogue = Catalogue::load(experiments.unwrap_or(&default_folder()))?;
     match catalogue.experiments.get("deployed-ring").map(|experiment| &experiment.analysis) {
         Some(Analysis::Ambient(spec)) => Ok(spec.clone()),
         _ => Err(Error::Usage("there is no experiment deployed-ring".into())),
     }
-}
-
-/// Reads back what was written, in each format, and compares it bit by bit.
-fn verify(model: &dyn Model, written: &Settings, folder: &Path) -> Result<()> {
-    let bits = |settings: &Settings| -> Result<Vec<Vec<u32>>> {
-        let mut all = Vec::new();
-        for setting in &settings.controls {
-            all.push(setting.values.elements::<f32>()?.iter().map(|v| v.to_bits()).collect());
-        }
-        Ok(all)
-    };
-    for ending in ["csv", "json", "safetensors"] {
-        let path = folder.join(format!("controls.{ending}"));
-        Settings::read(&path)?.apply(model)?;
-        if bits(&Settings::of(model, None)?)? != bits(written)? {
-            let reason = "gives other settings than were written".to_owned();
-            return Err(Error::File { path, reason });
-        }
-    }
-    Ok(())
 }
 
 /// A chip from a file of its deviations.
@@ -195,6 +215,11 @@ fn measured_chip(model: &dyn Model, path: &Path) -> Result<Chip> {
             );
             return Err(Error::File { path: path.to_owned(), reason });
         };
+        let wide = value.to_dtype(DType::F64)?;
+        if let Some(bad) = wide.elements::<f64>()?.iter().find(|value| !value.is_finite()) {
+            let reason = format!("{name} holds {bad}, allowed is finite");
+            return Err(Error::File { path: path.to_owned(), reason });
+        }
         chip.layer_mut(layer.name()).add(port, value)?;
         if let Some(deviations) = chip.layer(layer.name()) {
             deviations.check(layer.device().ports())?;
@@ -216,33 +241,100 @@ impl Deployment {
         Ok(chip.plus(&drift.draw(&self.model.physical_layers(), 1, &Seed::new(0))?)?)
     }
 
-    /// What heaters are set to on a chip for the weights of the model. The model is left with these settings.
-    /// The second value is the share of waveguides on which some weight is out of reach.
-    fn settings_for(&self, chip: &Chip, bits: u32) -> Result<(Settings, f64)> {
-        let (calibrated, unreached) = self.banks.calibrated(self.model.as_ref(), chip)?;
-        for layer in self.model.physical_layers() {
-            let own = layer.controls().detach();
-            for (control, drive) in
-                layer.device().controls().iter().zip(layer.device().drives(&own)?)
-            {
-                let by = calibrated.layer(layer.name()).and_then(|all| all.get(drive.port));
-                let Some(by) = by else { continue };
-                let name = format!("{}.{}", layer.name(), control.name);
-                let value = (drive.setting.to_dtype(DType::F64)? + by.to_dtype(DType::F64)?)?;
-                let var = &self.model.parameters().get(&name)?.var;
+    /// A model with settings of its own, and what else this one has.
+    fn with(&self, set: Option<&SetAnew>) -> Result<Box<dyn Model>> {
+        let model = self.recipe.model(&Seed::new(0), DType::F32)?;
+        load_model_state(model.as_ref(), &model_state(self.model.as_ref()))?;
+        for (layer, controls) in set.iter().flat_map(|found| &found.set) {
+            for (name, value) in controls.iter() {
+                let var = &model.parameters().get(&format!("{layer}.{name}"))?.var;
                 var.set(&value.to_dtype(var.dtype())?)?;
             }
         }
-        Ok((Settings::of(self.model.as_ref(), Some(bits))?, unreached))
+        Ok(model)
     }
 
-    /// The chip as a way of setting its heaters leaves it.
-    fn set(&self, chip: &Chip, anew: bool) -> Result<Chip> {
-        if anew {
-            Ok(self.banks.calibrated(self.model.as_ref(), chip)?.0)
-        } else {
-            Ok(chip.clone())
+    /// What heaters that were set anew are set to.
+    fn settings_of(&self, found: &SetAnew) -> Result<Settings> {
+        Ok(Settings::of(self.with(Some(found))?.as_ref(), Some(self.converter))?)
+    }
+
+    /// Reads back what was written, in each format, and compares it bit by bit; and gives it to a model of its own.
+    fn verify(&self, written: &Settings, folder: &Path) -> Result<()> {
+        let bits = |values: &Tensor| -> Result<Vec<u32>> {
+            Ok(values.elements::<f32>()?.iter().map(|v| v.to_bits()).collect())
+        };
+        let all = |settings: &Settings| -> Result<BTreeMap<String, Vec<u32>>> {
+            let each = settings.controls.iter();
+            each.map(|s| Ok((format!("{}.{}", s.layer, s.name), bits(&s.values)?))).collect()
+        };
+        let wanted = all(written)?;
+        let differs = |path: &Path| {
+            let reason = "gives other settings than were written".to_owned();
+            Error::File { path: path.to_owned(), reason }
+        };
+        for ending in ["csv", "json", "safetensors"] {
+            let path = folder.join(format!("controls.{ending}"));
+            let read = Settings::read(&path)?;
+            let model = self.recipe.model(&Seed::new(1), DType::F32)?;
+            read.apply(model.as_ref())?;
+            let applied = Settings::of(model.as_ref(), None)?;
+            if all(&read)? != wanted || all(&applied)? != wanted {
+                return Err(differs(&path));
+            }
         }
+        for (key, wanted) in &wanted {
+            let path = folder.join(format!("{key}.npy"));
+            if bits(&npy::load(&path)?)? != *wanted {
+                return Err(differs(&path));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what the electronics beside the rings take: biases, scales and statistics of batch-norm. With calibration images, those that
+    /// are gathered and trimmed on the chip.
+    fn write_electronics(&self, folder: &Path, chip: &Chip, images: Option<usize>) -> Result<()> {
+        let model = self.with(None)?;
+        let mut name = "electronics.safetensors";
+        if let Some(images) = images {
+            name = "electronics-recalibrated-trimmed.safetensors";
+            let (truth, normalisation) = (&mut InSilico(chip), self.recipe.normalisation());
+            deploy(model.as_ref(), truth, &self.calibration, images, &normalisation)?;
+        }
+        let mut state = model_state(model.as_ref());
+        for layer in model.physical_layers() {
+            for control in layer.device().controls() {
+                state.remove(&format!("{}.{}", layer.name(), control.name));
+            }
+        }
+        let pixels = format!("{:?}", self.recipe.normalisation());
+        let metadata = BTreeMap::from([("pixels".to_owned(), pixels)]);
+        Ok(store::save(&folder.join(name), &state, &metadata)?)
+    }
+
+    /// The chip as a way of setting its heaters leaves it, rounded as the converters do.
+    fn set(&self, chip: &Chip, anew: bool) -> Result<Chip> {
+        let (mut set, settings) = if anew {
+            let found = self.banks.calibrated(self.model.as_ref(), chip)?;
+            (found.on(self.model.as_ref(), chip)?, self.settings_of(&found)?)
+        } else {
+            (chip.clone(), Settings::of(self.model.as_ref(), Some(self.converter))?)
+        };
+        for drive in &settings.drives {
+            let range = self.converter.over.unwrap_or(drive.bounds);
+            let wide = drive.values.to_dtype(DType::F64)?;
+            let off = |value: &f64| drive.levels.round(*value, range, self.converter.bits) - value;
+            let off = wide.elements::<f64>()?.iter().map(off).collect();
+            let off = Tensor::from_vec(off, wide.shape().clone())?;
+            let layers = self.model.physical_layers();
+            let ports = layers.iter().find(|layer| layer.name() == drive.layer);
+            let ports = ports.map_or(&[][..], |layer| layer.device().ports());
+            if let Some(port) = ports.iter().find(|port| port.name == drive.name) {
+                set.layer_mut(&drive.layer).add(port.name, &off)?;
+            }
+        }
+        Ok(set)
     }
 
     fn evaluate(&self, mode: BatchNormMode, chip: &Chip) -> Result<Evaluation> {

@@ -6,7 +6,7 @@ use pnn_eval::{BatchNormMode, Cell, Column, Interval, Section, Table};
 
 use super::{CALIBRATION, Deployment};
 use crate::error::Result;
-use crate::heaters::{Heaters, SYMBOLS};
+use crate::heaters::{Heaters, SYMBOLS, SetAnew};
 use crate::progress::Progress;
 
 /// Kelvin, either way, that tolerance is looked for in, in steps of [`STEP`].
@@ -86,6 +86,15 @@ fn reach(steps: &[(f64, f64)], limit: f64) -> Option<f64> {
     stays.map(|(step, _)| *step).last().filter(|step| *step != 0.0)
 }
 
+/// How far that is in words: the first step was too much, or none of those tried.
+fn reached(value: Option<f64>, first: f64, farthest: f64) -> String {
+    match value {
+        None => format!("less than {first}"),
+        Some(value) if value >= farthest => format!("at least {value}"),
+        Some(value) => format!("{value}"),
+    }
+}
+
 pub(super) fn tolerance(
     deployment: &Deployment,
     chip: &Chip,
@@ -96,9 +105,9 @@ pub(super) fn tolerance(
             format!("How far the accuracy stays within {allowed} percent points"),
             vec![
                 Column::text("on the chip"),
-                Column::number("colder by (K)", 1),
-                Column::number("warmer by (K)", 1),
-                Column::number("spread (in that of the rings)", 2),
+                Column::text("colder by (K)"),
+                Column::text("warmer by (K)"),
+                Column::text("spread (in that of the rings)"),
             ],
         )?,
         Vec::new(),
@@ -108,7 +117,6 @@ pub(super) fn tolerance(
     let each = (2 * count + 1) as u64 + SPREADS.len() as u64 * CHIPS;
     let mut progress = Progress::new("tolerance", 4 * each);
     let mut done = 0;
-    let shown = |value: Option<f64>| value.map_or(Cell::Missing, Cell::Number);
     let model = deployment.evaluate(BatchNormMode::Running, &Chip::ideal())?.percent();
     let chips = [deployment.set(chip, false)?, deployment.set(chip, true)?];
     for (name, anew, mode) in [WAYS[0], WAYS[2], WAYS[3], WAYS[4]] {
@@ -138,16 +146,16 @@ pub(super) fn tolerance(
             spreads.push((spread, sum / CHIPS as f64));
         }
         let spread = reach(&spreads, model - allowed);
-        let text = |value: Option<f64>, least: f64| {
-            value.map_or_else(|| format!("below {least}"), |value| format!("{value}"))
-        };
+        let found = [
+            reached(colder, STEP, FARTHEST),
+            reached(warmer, STEP, FARTHEST),
+            reached(spread, SPREADS[1], SPREADS[SPREADS.len() - 1]),
+        ];
+        let [colder, warmer, spread] = &found;
         words.push(format!(
-            "{name} {} K colder, {} K warmer, {} times the spread",
-            text(colder, STEP),
-            text(warmer, STEP),
-            text(spread, SPREADS[1])
+            "{name} {colder} K colder, {warmer} K warmer, {spread} times the spread"
         ));
-        table.push(vec![Cell::from(name), shown(colder), shown(warmer), shown(spread)])?;
+        table.push(std::iter::once(name.to_owned()).chain(found).map(Cell::Text).collect())?;
         series.push(LineSeries::new(name, points));
     }
     progress.finish("tolerance: done");
@@ -157,14 +165,14 @@ pub(super) fn tolerance(
     let section = Section::new("Tolerance")
         .paragraph(format!(
             "Drift: on this chip, from its accuracy without drift, in steps of {STEP} K to {FARTHEST} K. Spread: the mean of {CHIPS} chips against the model itself, \
-             at multiples {SPREADS:?} of the spread. A dash: not even the first step beyond none."
+             at multiples {SPREADS:?} of the spread of resonances and widths (crosstalk always differs as it does; these chips are drawn, whichever this one is)."
         ))
         .figure(svg, "Accuracy over drift.")
         .table(table);
     Ok((section, format!("**Tolerance** of {allowed} points: {}.", words.join("; "))))
 }
 
-pub(super) fn power(deployment: &Deployment) -> Result<(Section, String)> {
+pub(super) fn power(deployment: &Deployment, anew: &SetAnew) -> Result<(Section, String)> {
     let bank = deployment.recipe.ring_chip.bank;
     let (mut watt, mut rings) = (0.0, 0);
     let mut table = Table::new(
@@ -174,13 +182,15 @@ pub(super) fn power(deployment: &Deployment) -> Result<(Section, String)> {
             Column::number("rings", 0),
             Column::number("mW for each", 3),
             Column::number("W", 3),
+            Column::number("W, set anew", 3),
         ],
     )?;
     let heaters = Heaters::of(deployment.model.as_ref(), bank.resistance_ohm)?;
-    for (layer, part) in &heaters.layers {
+    let anew = Heaters::of(deployment.with(Some(anew))?.as_ref(), bank.resistance_ohm)?;
+    for ((layer, part), (_, anew)) in heaters.layers.iter().zip(&anew.layers) {
         let count = part.len() as f64;
         let power = part.iter().sum::<f64>();
-        let cells = [count, 1e3 * power / count, power].map(Cell::Number);
+        let cells = [count, 1e3 * power / count, power, anew.iter().sum()].map(Cell::Number);
         table.push(std::iter::once(Cell::Text(layer.clone())).chain(cells).collect())?;
         watt += power;
         rings += part.len();
@@ -196,13 +206,14 @@ pub(super) fn power(deployment: &Deployment) -> Result<(Section, String)> {
     let section = Section::new("Power")
         .paragraph(format!(
             "I^2 R of all heaters at once, {} ohm each. The energy of an image is that power for {SYMBOLS} symbols at {} GBd, one for each position of a convolution and each \
-             fully connected layer: a model, in which lasers, modulators, detectors, converters and the holding of temperature take nothing.",
+             fully connected layer, one after the other while all heaters are on: a model, in which lasers, modulators, detectors, converters and the holding of temperature take nothing.",
             bank.resistance_ohm, deployment.spec.gigabaud
         ))
         .figure(svg, "Of all rings.")
         .table(table);
     let headline = format!(
-        "**Power** of {rings} heaters: {watt:.1} W, {:.2} uJ for an image at {} GBd (heaters alone).",
+        "**Power** of {rings} heaters: {watt:.1} W ({:.1} set anew), {:.2} uJ for an image at {} GBd (heaters alone).",
+        anew.watt(),
         1e6 * joule,
         deployment.spec.gigabaud
     );
@@ -219,5 +230,7 @@ mod tests {
         assert_eq!(reach(&steps, 92.0), Some(0.5));
         assert_eq!(reach(&steps, 90.0), Some(1.5));
         assert_eq!((reach(&steps, 98.0), reach(&steps[..2], 95.0)), (None, None));
+        let words = [None, Some(0.5), Some(3.0)].map(|value| reached(value, 0.25, 3.0));
+        assert_eq!(words, ["less than 0.25", "0.5", "at least 3"]);
     }
 }

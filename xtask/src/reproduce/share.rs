@@ -51,6 +51,7 @@ pub(super) fn jobs(
         }
         let variants = match &experiment.analysis {
             Analysis::Sensitivity(spec) => analysis::variants(key, method, &spec.rho)?,
+            Analysis::Link(spec) => analysis::checkpoints(key, method, spec.checkpoints(key))?,
             _ => vec![(key.to_owned(), method.clone())],
         };
         for (key, method) in variants {

@@ -11,7 +11,8 @@ pub use levels::Levels;
 pub use specimen::{Chip, Controls, Deviations};
 
 /// The values that a control may take.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Bounds {
     /// Smallest allowed value.
     pub low: f64,

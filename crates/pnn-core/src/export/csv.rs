@@ -29,7 +29,8 @@ pub(super) fn written(settings: &Settings) -> Result<String> {
     for (kind, setting) in kinds.iter().flat_map(|(kind, all)| all.iter().map(move |s| (kind, s))) {
         let Bounds { low, high } = setting.bounds;
         let shape: Vec<String> = setting.values.dims().iter().map(usize::to_string).collect();
-        let codes = settings.bits.map(|bits| setting.codes(bits)).transpose()?.flatten();
+        let codes = settings.converter.as_ref().map(|converter| setting.codes(converter));
+        let codes = codes.transpose()?.flatten();
         let wide = setting.values.to_dtype(DType::F64)?;
         for (index, value) in wide.elements::<f64>()?.iter().enumerate() {
             let code = codes.as_ref().map_or(String::new(), |codes| codes[index].to_string());
@@ -109,5 +110,5 @@ pub(super) fn read(path: &Path) -> Result<(Settings, String)> {
         Ok(Setting { values, ..setting })
     };
     let controls = controls.into_iter().map(setting).collect::<Result<_>>()?;
-    Ok((Settings { controls, drives: Vec::new(), bits: None }, sum.trim().to_owned()))
+    Ok((Settings { controls, drives: Vec::new(), converter: None }, sum.trim().to_owned()))
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Setting, Settings};
+use super::{Converter, Setting, Settings};
 use crate::device::{Bounds, Levels};
 use crate::{DType, Error, Result, Tensor};
 
@@ -13,7 +13,7 @@ use crate::{DType, Error, Result, Tensor};
 struct File {
     /// Of the controls.
     sha256: String,
-    bits: Option<u32>,
+    converter: Option<Converter>,
     controls: Vec<Entry>,
     drives: Vec<Entry>,
 }
@@ -37,7 +37,7 @@ struct Entry {
 }
 
 impl Entry {
-    fn of(setting: &Setting, bits: Option<u32>) -> Result<Self> {
+    fn of(setting: &Setting, converter: Option<&Converter>) -> Result<Self> {
         let Bounds { low, high } = setting.bounds;
         let limit = |value: f64| Some(value).filter(|value| value.is_finite());
         Ok(Self {
@@ -49,7 +49,7 @@ impl Entry {
             dtype: type_name(setting.values.dtype()).to_owned(),
             shape: setting.values.dims().to_vec(),
             values: setting.values.to_dtype(DType::F64)?.elements::<f64>()?.to_vec(),
-            codes: bits.map(|bits| setting.codes(bits)).transpose()?.flatten(),
+            codes: converter.map(|converter| setting.codes(converter)).transpose()?.flatten(),
         })
     }
 
@@ -78,11 +78,11 @@ pub(super) fn type_of(name: &str) -> Result<DType> {
 
 pub(super) fn written(settings: &Settings) -> Result<String> {
     let entries = |of: &[Setting]| -> Result<Vec<Entry>> {
-        of.iter().map(|setting| Entry::of(setting, settings.bits)).collect()
+        of.iter().map(|setting| Entry::of(setting, settings.converter.as_ref())).collect()
     };
     let file = File {
         sha256: settings.checksum()?,
-        bits: settings.bits,
+        converter: settings.converter,
         controls: entries(&settings.controls)?,
         drives: entries(&settings.drives)?,
     };
@@ -96,5 +96,5 @@ pub(super) fn read(path: &Path) -> Result<(Settings, String)> {
     let file: File = serde_json::from_str(&text)
         .map_err(|e| Error::Format { path: path.to_owned(), reason: e.to_string() })?;
     let controls = file.controls.into_iter().map(Entry::setting).collect::<Result<_>>()?;
-    Ok((Settings { controls, drives: Vec::new(), bits: file.bits }, file.sha256))
+    Ok((Settings { controls, drives: Vec::new(), converter: file.converter }, file.sha256))
 }

@@ -2,10 +2,12 @@
 //! read, and back to the same bits. Feature `export`.
 //!
 //! ```
-//! use pnn_core::export::Settings;
+//! use pnn_core::export::{Converter, Settings};
 //! fn to_the_lab(trained: &dyn pnn_core::Model) -> pnn_core::Result<()> {
-//!     // controls.csv, controls.json, controls.safetensors and a .npy file for each control; codes of 12 bits.
-//!     Settings::of(trained, Some(12))?.write("chip-7".as_ref())?;
+//!     // controls.csv, controls.json, controls.safetensors and a .npy file for each control; codes of 12 bits over
+//!     // each control's own range (`over` gives the converter's).
+//!     let converter = Converter { bits: 12, over: None };
+//!     Settings::of(trained, Some(converter))?.write("chip-7".as_ref())?;
 //!     let again = Settings::read("chip-7/controls.csv".as_ref())?;
 //!     again.apply(trained)
 //! }
@@ -17,6 +19,7 @@ mod json;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::device::{Bounds, Levels};
@@ -30,8 +33,18 @@ pub struct Settings {
     pub controls: Vec<Setting>,
     /// What the electronics program, [`drives`](crate::device::PhysicalLayer::drives): often the controls themselves.
     pub drives: Vec<Setting>,
-    /// Resolution of the converters, if codes are wanted.
-    pub bits: Option<u32>,
+    /// The converters that set them, if codes are wanted.
+    pub converter: Option<Converter>,
+}
+
+/// What turns codes into settings.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Converter {
+    /// Its resolution, 1 to 24.
+    pub bits: u32,
+    /// What its first and last code set, in the unit of the settings. Without it, each setting's own bounds.
+    pub over: Option<Bounds>,
 }
 
 /// The values of one control, or of what electronics program.
@@ -56,13 +69,24 @@ impl Setting {
     ///
     /// # Errors
     /// If the values cannot be read.
-    pub fn codes(&self, bits: u32) -> Result<Option<Vec<i32>>> {
-        if !(self.bounds.low.is_finite() && self.bounds.high.is_finite()) {
+    pub fn codes(&self, converter: &Converter) -> Result<Option<Vec<i32>>> {
+        let range = converter.over.unwrap_or(self.bounds);
+        if !(range.low.is_finite() && range.high.is_finite()) {
             return Ok(None);
         }
         let wide = self.values.to_dtype(DType::F64)?;
-        let code = |value: &f64| self.levels.code(*value, self.bounds, bits);
+        let code = |value: &f64| self.levels.code(*value, range, converter.bits);
         Ok(Some(wide.elements::<f64>()?.iter().map(code).collect()))
+    }
+
+    /// Refuses what is no number, or lies beyond a limit.
+    fn check(&self, limit: Bounds, allowed: &'static str) -> Result<()> {
+        let wide = self.values.to_dtype(DType::F64)?;
+        let inside = |value: &&f64| !(value.is_finite() && limit.contains(**value));
+        match wide.elements::<f64>()?.iter().find(inside) {
+            Some(value) => Err(Error::Range { what: self.key(), value: *value, allowed }),
+            None => Ok(()),
+        }
     }
 
     /// `layer.name`.
@@ -73,24 +97,35 @@ impl Setting {
 
 /// Name of the files, without their ending.
 const STEM: &str = "controls";
+/// What the tensors of codes end in.
+const CODE: &str = ".code";
+
+fn hexadecimal(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 impl Settings {
-    /// The present settings of a model; codes are those of converters of so many bits.
+    /// The present settings of a model, with the codes of converters if there are any.
     ///
     /// # Errors
-    /// If a device cannot say what it programs, or the bits lie outside [1, 24].
-    pub fn of(model: &dyn Model, bits: Option<u32>) -> Result<Self> {
-        if let Some(bits) = bits.filter(|bits| !(1..=24).contains(bits)) {
+    /// If a device cannot say what it programs, a control is no number or beyond its bounds, the bits lie outside [1, 24], or a setting
+    /// beyond what the converter can set.
+    pub fn of(model: &dyn Model, converter: Option<Converter>) -> Result<Self> {
+        if let Some(Converter { bits, .. }) = converter.filter(|c| !(1..=24).contains(&c.bits)) {
             let (what, value) = ("bits of a converter".into(), f64::from(bits));
             return Err(Error::Range { what, value, allowed: "[1, 24]" });
         }
-        let (mut controls, mut drives) = (Vec::new(), Vec::new());
-        for layer in model.physical_layers() {
-            let (own, programmed) = of_layer(layer)?;
-            controls.extend(own);
-            drives.extend(programmed);
+        let (controls, drives) = of_layers(model)?;
+        for control in &controls {
+            control.check(control.bounds, "finite and within its bounds")?;
         }
-        Ok(Self { controls, drives, bits })
+        if let Some(range) = converter.and_then(|converter| converter.over) {
+            let all = controls.iter().chain(&drives);
+            for set in all.filter(|set| set.levels != Levels::Periodic) {
+                set.check(range, "what the converter can set")?;
+            }
+        }
+        Ok(Self { controls, drives, converter })
     }
 
     /// SHA-256 over names, units, bounds, shapes, types and values of the controls, in hexadecimal.
@@ -125,11 +160,12 @@ impl Settings {
                 }
             }
         }
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hexadecimal(hash))
     }
 
     /// Writes `controls.csv`, `controls.json`, `controls.safetensors` and `LAYER.CONTROL.npy` into a folder, each
-    /// whole or not at all.
+    /// whole or not at all, and last `SHA256SUMS`, which says that all of them are of one set (`sha256sum -c SHA256SUMS`).
+    /// Units, bounds and codes are in the first three (codes in safetensors as tensors `LAYER.CONTROL.code`).
     ///
     /// # Errors
     /// If a file cannot be written.
@@ -137,16 +173,41 @@ impl Settings {
         let file = |ending: &str| folder.join(format!("{STEM}.{ending}"));
         store::write_atomic(&file("csv"), csv::written(self)?.as_bytes())?;
         store::write_atomic(&file("json"), json::written(self)?.as_bytes())?;
-        let tensors = self.controls.iter().map(|s| (s.key(), s.values.clone())).collect();
-        store::save(&file("safetensors"), &tensors, &self.metadata()?)?;
+        let mut tensors: BTreeMap<String, Tensor> =
+            self.controls.iter().map(|s| (s.key(), s.values.clone())).collect();
         for setting in &self.controls {
-            npy::save(&folder.join(format!("{}.npy", setting.key())), &setting.values)?;
+            let codes = self.converter.as_ref().map(|converter| setting.codes(converter));
+            let Some(codes) = codes.transpose()?.flatten() else { continue };
+            // Of 24 bits and a sign at most, which f32 has exactly.
+            let codes: Vec<f32> = codes.into_iter().map(|code| code as f32).collect();
+            let codes = Tensor::from_vec(codes, setting.values.shape().clone())?;
+            tensors.insert(format!("{}{CODE}", setting.key()), codes);
         }
-        Ok(())
+        store::save(&file("safetensors"), &tensors, &self.metadata()?)?;
+        let mut names =
+            ["csv", "json", "safetensors"].map(|ending| format!("{STEM}.{ending}")).to_vec();
+        for setting in &self.controls {
+            let name = format!("{}.npy", setting.key());
+            npy::save(&folder.join(&name), &setting.values)?;
+            names.push(name);
+        }
+        let mut sums = String::new();
+        for name in names {
+            let path = folder.join(&name);
+            let content = std::fs::read(&path).map_err(|source| Error::Io { path, source })?;
+            sums += &format!("{}  {name}\n", hexadecimal(Sha256::new().chain_update(content)));
+        }
+        store::write_atomic(&folder.join("SHA256SUMS"), sums.as_bytes())
     }
 
     fn metadata(&self) -> Result<BTreeMap<String, String>> {
         let mut metadata = BTreeMap::from([("sha256".to_owned(), self.checksum()?)]);
+        if let Some(converter) = self.converter {
+            let text = serde_json::to_string(&converter);
+            let text =
+                text.map_err(|e| Error::Format { path: STEM.into(), reason: e.to_string() })?;
+            metadata.insert("converter".to_owned(), text);
+        }
         for setting in &self.controls {
             let Bounds { low, high } = setting.bounds;
             let key = setting.key();
@@ -178,6 +239,9 @@ impl Settings {
         };
         let own = settings.checksum()?;
         if own == sum {
+            for control in &settings.controls {
+                control.check(control.bounds, "finite and within its bounds")?;
+            }
             return Ok(settings);
         }
         let reason = format!(
@@ -191,7 +255,7 @@ impl Settings {
     /// # Errors
     /// If the model lacks a control, has another one of which there are no settings, or a shape, a unit or bounds differ.
     pub fn apply(&self, model: &dyn Model) -> Result<()> {
-        let present = Self::of(model, None)?.controls;
+        let (present, _) = of_layers(model)?;
         let known = || present.iter().map(Setting::key).collect::<Vec<_>>();
         for setting in &self.controls {
             let key = setting.key();
@@ -227,6 +291,17 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// Controls and drives of all layers.
+fn of_layers(model: &dyn Model) -> Result<(Vec<Setting>, Vec<Setting>)> {
+    let (mut controls, mut drives) = (Vec::new(), Vec::new());
+    for layer in model.physical_layers() {
+        let (own, programmed) = of_layer(layer)?;
+        controls.extend(own);
+        drives.extend(programmed);
+    }
+    Ok((controls, drives))
 }
 
 /// Controls and drives of a layer.
@@ -270,6 +345,9 @@ fn from_tensors(path: &Path) -> Result<(Settings, String)> {
     };
     let mut controls = Vec::new();
     for (key, values) in tensors {
+        if key.ends_with(CODE) && !metadata.contains_key(&format!("{key}.layer")) {
+            continue;
+        }
         let layer = of(format!("{key}.layer"))?.clone();
         let name = key.strip_prefix(&format!("{layer}.")).unwrap_or(&key).to_owned();
         let unit = of(format!("{key}.unit"))?.clone();
@@ -278,5 +356,5 @@ fn from_tensors(path: &Path) -> Result<(Settings, String)> {
         controls.push(Setting { layer, name, unit, bounds, levels: Levels::Even, values });
     }
     let sum = of("sha256".into())?.clone();
-    Ok((Settings { controls, drives: Vec::new(), bits: None }, sum))
+    Ok((Settings { controls, drives: Vec::new(), converter: None }, sum))
 }

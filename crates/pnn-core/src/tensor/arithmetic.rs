@@ -242,12 +242,23 @@ impl Tensor {
 
     /// Every element moved to the nearest value between `low` and `high`; no gradient outside. At a
     /// bound itself the derivative is 1, so that what a step moved there can leave it again (in
-    /// PyTorch it is 1 or 0, depending on the version).
+    /// PyTorch it is 1 or 0, depending on the version). Of a bound that f32 lacks the next inside is taken.
     ///
     /// # Errors
     /// If the elements are no floating-point numbers.
     pub fn clamp(&self, low: f64, high: f64) -> Result<Self> {
-        map(self, Clamp(low, high))
+        if self.dtype() == crate::DType::F64 {
+            return map(self, Clamp(low, high));
+        }
+        // The nearest f32 may lie beyond the limit.
+        let (mut least, mut most) = (low as f32, high as f32);
+        if f64::from(least) < low {
+            least = least.next_up();
+        }
+        if f64::from(most) > high {
+            most = most.next_down();
+        }
+        map(self, Clamp(f64::from(least), f64::from(most)))
     }
 }
 

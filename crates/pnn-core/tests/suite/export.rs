@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use pnn_core::export::{Setting, Settings};
+use pnn_core::export::{Converter, Setting, Settings};
 use pnn_core::layers::{Digital, Product};
 use pnn_core::model::{Model, Pass, Physical};
-use pnn_core::{Bounds, DType, Levels, ParamSet, Result, Seed, Tensor, Var, npy};
+use pnn_core::{Bounds, DType, Levels, ParamSet, Result, Seed, Tensor, Var, npy, store};
 
 struct Network {
     layers: Vec<Physical>,
@@ -62,7 +62,9 @@ fn what_is_exported_is_imported_to_the_same_bits() {
             let names = ["second", "first.part", "fc"];
             let network = Network::new(1, dtype, &names, bounds);
             let folder = tempfile::tempdir().unwrap();
-            Settings::of(&network, Some(8)).unwrap().write(folder.path()).unwrap();
+            let converter = Converter { bits: 8, over: None };
+            let settings = Settings::of(&network, Some(converter)).unwrap();
+            settings.write(folder.path()).unwrap();
             for file in FILES {
                 let other = Network::new(2, dtype, &names, bounds);
                 assert_ne!(other.bits(), network.bits());
@@ -81,21 +83,26 @@ fn what_is_exported_is_imported_to_the_same_bits() {
 fn codes_are_those_of_a_converter_over_the_range() {
     let network = Network::new(1, DType::F64, &["fc"], UNIT);
     let values = Tensor::new([[-1.0, 1.0, 0.0], [0.5, -2.0, 3.0]]).unwrap();
-    network.parameters.get("fc.weight").unwrap().var.set(&values).unwrap();
-    let settings = Settings::of(&network, Some(3)).unwrap();
+    let three = Converter { bits: 3, over: None };
+    let settings = Settings::of(&network, Some(three)).unwrap();
+    let set = Setting { values, ..settings.controls[0].clone() };
     // Steps of 2/7; 0 lies between codes 3 and 4 and is rounded up, what is beyond is at the end.
-    assert_eq!(settings.controls[0].codes(3).unwrap(), Some(vec![0, 7, 4, 5, 0, 7]));
+    assert_eq!(set.codes(&three).unwrap(), Some(vec![0, 7, 4, 5, 0, 7]));
+    // Steps of 1 over the converter's own range.
+    let wide = Converter { over: Some(Bounds { low: -3.0, high: 4.0 }), ..three };
+    assert_eq!(set.codes(&wide).unwrap(), Some(vec![2, 4, 3, 4, 1, 6]));
     // Both ends of a turn are one code, and so are whole turns more: steps of 2/8.
-    let turn = Setting { levels: Levels::Periodic, ..settings.controls[0].clone() };
-    assert_eq!(turn.codes(3).unwrap(), Some(vec![0, 0, 4, 6, 4, 0]));
+    let turn = Setting { levels: Levels::Periodic, ..set };
+    assert_eq!(turn.codes(&three).unwrap(), Some(vec![0, 0, 4, 6, 4, 0]));
     // Seven steps to either side of 0.
     let signed = Setting { levels: Levels::Signed, ..turn };
-    assert_eq!(signed.codes(3).unwrap(), Some(vec![-7, 7, 0, 4, -7, 7]));
+    assert_eq!(signed.codes(&three).unwrap(), Some(vec![-7, 7, 0, 4, -7, 7]));
     let free = Network::new(1, DType::F64, &["fc"], Bounds::UNBOUNDED);
-    let settings = Settings::of(&free, Some(3)).unwrap();
-    assert_eq!(settings.controls[0].codes(3).unwrap(), None);
+    let settings = Settings::of(&free, Some(three)).unwrap();
+    assert_eq!(settings.controls[0].codes(&three).unwrap(), None);
     for bits in [0, 25] {
-        let error = Settings::of(&network, Some(bits)).unwrap_err().to_string();
+        let converter = Converter { bits, over: None };
+        let error = Settings::of(&network, Some(converter)).unwrap_err().to_string();
         assert_eq!(error, format!("bits of a converter is {bits}, allowed is [1, 24]"));
     }
 }
@@ -145,4 +152,61 @@ fn what_was_changed_or_does_not_fit_is_named() {
     let other = Bounds { low: 0.0, high: 1.0 };
     let error = apply(&["a", "b"], other);
     assert!(error.contains("a.weight, which is in 1 between 0 and 1 does not support"), "{error}");
+}
+
+#[test]
+fn what_no_lab_can_set_is_refused() {
+    let network = Network::new(1, DType::F64, &["fc"], UNIT);
+    let set = |value: f64| {
+        let values = Tensor::full(value, [2, 3]).unwrap();
+        network.parameters.get("fc.weight").unwrap().var.set(&values).unwrap();
+    };
+    let error = |over: Option<Bounds>| {
+        let converter = Converter { bits: 8, over };
+        Settings::of(&network, Some(converter)).unwrap_err().to_string()
+    };
+    set(f64::NAN);
+    assert_eq!(error(None), "fc.weight is NaN, allowed is finite and within its bounds");
+    set(1.5);
+    assert_eq!(error(None), "fc.weight is 1.5, allowed is finite and within its bounds");
+    set(0.5);
+    let narrow = error(Some(Bounds { low: 0.0, high: 0.25 }));
+    assert!(narrow.ends_with("is 0.5, allowed is what the converter can set"), "{narrow}");
+    // A file may say so, too.
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = Settings::of(&network, None).unwrap();
+    settings.controls[0].values = Tensor::full(-7.0, [2, 3]).unwrap();
+    settings.write(folder.path()).unwrap();
+    let read = Settings::read(&folder.path().join("controls.csv")).unwrap_err().to_string();
+    assert_eq!(read, "fc.weight is -7, allowed is finite and within its bounds");
+}
+
+#[test]
+fn a_folder_says_what_is_of_one_set() {
+    let network = Network::new(1, DType::F32, &["fc"], UNIT);
+    let folder = tempfile::tempdir().unwrap();
+    let converter = Converter { bits: 12, over: None };
+    let settings = Settings::of(&network, Some(converter)).unwrap();
+    settings.write(folder.path()).unwrap();
+    let sums = std::fs::read_to_string(folder.path().join("SHA256SUMS")).unwrap();
+    let names: Vec<_> = sums.lines().map(|line| line.split_once("  ").unwrap().1).collect();
+    assert_eq!(names, ["controls.csv", "controls.json", "controls.safetensors", "fc.weight.npy"]);
+    let (tensors, metadata) = store::load(&folder.path().join("controls.safetensors")).unwrap();
+    assert_eq!(metadata["converter"], r#"{"bits":12,"over":null}"#);
+    let codes = tensors["fc.weight.code"].to_dtype(DType::F64).unwrap();
+    let codes: Vec<i32> =
+        codes.elements::<f64>().unwrap().iter().map(|code| *code as i32).collect();
+    assert_eq!(Some(codes), settings.controls[0].codes(&converter).unwrap());
+}
+
+/// The f32 nearest to 0.1 and -0.1 lie beyond them.
+#[test]
+fn bounds_that_f32_lacks_are_kept() {
+    let bounds = Bounds { low: -0.1, high: 0.1 };
+    assert!(f64::from(0.1f32) > 0.1);
+    let network = Network::new(1, DType::F32, &["fc"], bounds);
+    let values = Tensor::new([[-9.0f32, 9.0, 0.0], [0.05, -0.1, 0.1]]).unwrap();
+    network.parameters.get("fc.weight").unwrap().var.set(&values).unwrap();
+    network.parameters.clamp_to_bounds().unwrap();
+    Settings::of(&network, None).unwrap();
 }

@@ -10,18 +10,26 @@ use std::time::{Duration, Instant};
 
 use super::config::ProcessConfig;
 use super::frame::{self, Kind, Received};
+use super::group;
 
 /// How much of what a process says on standard error is kept, in bytes.
 const SAID: usize = 4096;
+/// How often it is looked whether a process has ended.
+const POLL: Duration = Duration::from_millis(2);
+/// How long is waited for the end of a process that was killed.
+const KILLED: Duration = Duration::from_secs(1);
 
-/// A running process. It is killed when this is dropped; its threads then end.
+/// A running process. When this is dropped it is asked to end, and then killed with all that it has started.
 pub(super) struct Process {
     child: Child,
     /// None once it is to end.
     requests: Option<Sender<(Kind, Vec<u8>)>>,
     answers: Receiver<Received>,
     said: Arc<Mutex<VecDeque<u8>>>,
+    /// Those that write, read and listen. They may be blocked for as long as anybody holds the pipes, so none is waited for without
+    /// a limit.
     threads: Vec<JoinHandle<()>>,
+    shutdown_timeout: Duration,
 }
 
 impl Process {
@@ -33,6 +41,7 @@ impl Process {
             command.current_dir(folder);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        group::of_its_own(&mut command);
         let program = config.command.display();
         let mut child =
             command.spawn().map_err(|e| format!("could not be started ({program}): {e}"))?;
@@ -71,7 +80,8 @@ impl Process {
             }
         });
         let threads = vec![writer, reader, listener];
-        Ok(Self { child, requests: Some(requests), answers, said, threads })
+        let shutdown_timeout = Duration::from_secs_f64(config.shutdown_timeout_s);
+        Ok(Self { child, requests: Some(requests), answers, said, threads, shutdown_timeout })
     }
 
     /// Sends a frame and waits for the next that comes; or says why none did.
@@ -97,14 +107,12 @@ impl Process {
         // It may take a moment from the end of its output to its own.
         let until = Instant::now() + Duration::from_secs(1);
         loop {
-            match self.child.try_wait() {
+            let over = Instant::now() >= until;
+            match group::ended(&mut self.child) {
                 // What it said last may still be on its way.
-                Ok(Some(_)) if Instant::now() < until && !self.has_said_all() => {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                Ok(Some(status)) => return format!("ended ({status})"),
-                Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
-                _ => return "closed its standard output".into(),
+                Some(how) if over || self.has_said_all() => return format!("ended ({how})"),
+                None if over => return "closed its standard output".into(),
+                _ => std::thread::sleep(POLL),
             }
         }
     }
@@ -124,22 +132,38 @@ impl Process {
     pub(super) fn id(&self) -> u32 {
         self.child.id()
     }
+
+    /// Whether it and all that hold its pipes end before `until`.
+    fn ends_before(&mut self, until: Instant) -> bool {
+        loop {
+            let closed = self.threads.iter().all(JoinHandle::is_finished);
+            if closed && group::ended(&mut self.child).is_some() {
+                return true;
+            }
+            if Instant::now() >= until {
+                return false;
+            }
+            std::thread::sleep(POLL);
+        }
+    }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
+        let now = Instant::now();
         if let Some(requests) = self.requests.take() {
-            // Who reads it may put things in order; who does not is killed below.
+            // Who reads it may put things in order; the end of the input follows.
             let _ = requests.send((Kind::Shutdown, Vec::new()));
         }
-        let until = Instant::now() + Duration::from_millis(200);
-        while Instant::now() < until && matches!(self.child.try_wait(), Ok(None)) {
-            std::thread::sleep(Duration::from_millis(2));
+        if !self.ends_before(now + self.shutdown_timeout / 2) {
+            group::terminate(&mut self.child);
+            self.ends_before(now + self.shutdown_timeout);
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
+        // Helpers whose pipes lead elsewhere are still there; the process is not reaped yet, so the number is that of its group.
+        group::kill(&mut self.child);
+        let until = Instant::now() + KILLED;
+        self.ends_before(until);
+        // Reaps it. Who hangs in the system itself cannot be; and threads end once the last holder of a pipe does, if it left the group.
+        let _ = self.child.try_wait();
     }
 }

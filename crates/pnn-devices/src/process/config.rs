@@ -20,6 +20,9 @@ pub struct ProcessConfig {
     pub handshake_timeout_s: f64,
     /// Seconds until a measurement must be back.
     pub measure_timeout_s: f64,
+    /// Seconds that a process has to put its instrument in order when it is to end. It is told by a frame and by the end of its
+    /// input; after half of the time it and all that it has started get SIGTERM, after the whole SIGKILL.
+    pub shutdown_timeout_s: f64,
     /// How often a measurement that failed is tried again, with a new process.
     pub retries: u32,
     /// The largest message that is taken, in MiB.
@@ -27,7 +30,7 @@ pub struct ProcessConfig {
 }
 
 impl Default for ProcessConfig {
-    /// `python3` without arguments, 30 s to start, 60 s a measurement, 2 retries, messages of up to 1 GiB.
+    /// `python3` without arguments, 30 s to start, 60 s a measurement, 5 s to end, 2 retries, messages of up to 1 GiB.
     fn default() -> Self {
         Self {
             command: "python3".into(),
@@ -35,6 +38,7 @@ impl Default for ProcessConfig {
             folder: None,
             handshake_timeout_s: 30.0,
             measure_timeout_s: 60.0,
+            shutdown_timeout_s: 5.0,
             retries: 2,
             largest_message_mib: 1024,
         }
@@ -50,6 +54,7 @@ impl ProcessConfig {
         for (what, value) in [
             ("handshake_timeout_s of an instrument", self.handshake_timeout_s),
             ("measure_timeout_s of an instrument", self.measure_timeout_s),
+            ("shutdown_timeout_s of an instrument", self.shutdown_timeout_s),
         ] {
             if !(value > 0.0 && value <= 86_400.0) {
                 return Err(Error::Range { what, value, allowed: "(0, 86400]" });

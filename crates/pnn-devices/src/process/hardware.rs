@@ -1,6 +1,6 @@
 //! An instrument behind a process.
 
-use pnn_core::device::{Bounds, Controls, Hardware, PhysicalLayer};
+use pnn_core::device::{Bounds, Controls, Hardware, PhysicalLayer, PortShape};
 use pnn_core::{DType, Tensor};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -23,17 +23,24 @@ struct Described {
     shape: Vec<usize>,
 }
 
-/// A control as it is set: within the bounds of both, the device and the instrument.
+/// A control of the device.
 #[derive(Debug, Clone)]
 struct Setting {
     name: &'static str,
     unit: &'static str,
-    bounds: Bounds,
+    /// Those of the device alone.
+    own: Bounds,
+    /// Those of both, the device and the instrument that runs now.
+    agreed: Bounds,
     shape: Vec<usize>,
 }
 
 /// Hardware behind a child process. At the start the process says what can be set on it, with units and bounds, which must be
-/// the controls of the device that it stands for; what it then gets never leaves the bounds of either.
+/// the controls of the device that it stands for; what it then gets never leaves the bounds of either. A process that was started
+/// again may have other bounds than the one before: what it gets lies within its own.
+///
+/// A program that starts others (`sh -c`, `conda run`) is ended with all of them where the system has groups of processes (unix),
+/// elsewhere alone. It is not in the group of this process: a Ctrl-C in the terminal does not reach it, the end of its input does.
 ///
 /// A measurement is a function of its settings, its inputs and nothing else: a process that fails, hangs or sends what cannot be is
 /// killed, started again and asked again. With each measurement goes a number made of these (`shot`), so that a simulated
@@ -42,6 +49,8 @@ pub struct ProcessHardware {
     layer: String,
     config: ProcessConfig,
     settings: Vec<Setting>,
+    /// What is read for one sample, if the device says so; 1 stands for any number of positions.
+    outputs: Option<Vec<usize>>,
     process: Option<Process>,
     instrument: String,
     asked: u64,
@@ -62,13 +71,19 @@ impl ProcessHardware {
         let setting = |control: &pnn_core::Control| Setting {
             name: control.name,
             unit: control.unit,
-            bounds: control.bounds,
+            own: control.bounds,
+            agreed: control.bounds,
             shape: control.shape.clone(),
         };
+        let outputs = device.ports().iter().find_map(|port| match &port.shape {
+            PortShape::Output(dims) => Some(dims.clone()),
+            PortShape::Fixed(_) => None,
+        });
         let mut hardware = Self {
             layer: layer.into(),
             config,
             settings: device.controls().iter().map(setting).collect(),
+            outputs,
             process: None,
             instrument: String::new(),
             asked: 0,
@@ -83,10 +98,10 @@ impl ProcessHardware {
         &self.instrument
     }
 
-    /// The bounds within which a control is set: those of the device and of the instrument together.
+    /// The bounds within which a control is set, in its unit: those of the device and of the instrument that runs together.
     #[must_use]
     pub fn bounds(&self, control: &str) -> Option<Bounds> {
-        self.settings.iter().find(|s| s.name == control).map(|s| s.bounds)
+        self.settings.iter().find(|s| s.name == control).map(|s| s.agreed)
     }
 
     /// The number that the system knows the process by, if it runs.
@@ -123,9 +138,9 @@ impl ProcessHardware {
         })
     }
 
-    /// Whether the instrument is what the device is.
+    /// Whether the instrument is what the device is. Where it is not, nothing has changed.
     fn agree(&mut self, described: &Message) -> Result<(), String> {
-        self.instrument = described.word("instrument")?.to_owned();
+        let instrument = described.word("instrument")?.to_owned();
         let controls: Vec<Described> = serde_json::from_str(described.word("controls")?)
             .map_err(|e| format!("described its controls in a way that cannot be read: {e}"))?;
         let known: Vec<&str> = controls.iter().map(|control| control.name.as_str()).collect();
@@ -135,7 +150,8 @@ impl ProcessHardware {
             let own: Vec<&str> = self.settings.iter().map(|setting| setting.name).collect();
             return Err(format!("has a control {more:?}, but the device has {}", own.join(", ")));
         }
-        for setting in &mut self.settings {
+        let mut agreed = Vec::with_capacity(self.settings.len());
+        for setting in &self.settings {
             let name = setting.name;
             let Some(other) = controls.iter().find(|control| control.name == name) else {
                 return Err(format!("has no control {name:?}; it has {}", known.join(", ")));
@@ -152,8 +168,8 @@ impl ProcessHardware {
                     other.shape, setting.shape
                 ));
             }
-            let low = setting.bounds.low.max(other.low.unwrap_or(f64::NEG_INFINITY));
-            let high = setting.bounds.high.min(other.high.unwrap_or(f64::INFINITY));
+            let low = setting.own.low.max(other.low.unwrap_or(f64::NEG_INFINITY));
+            let high = setting.own.high.min(other.high.unwrap_or(f64::INFINITY));
             let Ok(bounds) = Bounds::new(low, high) else {
                 let limit = |value: Option<f64>| value.map_or("no limit".into(), |v| v.to_string());
                 return Err(format!(
@@ -161,11 +177,15 @@ impl ProcessHardware {
                     limit(other.low),
                     limit(other.high),
                     setting.unit,
-                    setting.bounds.low,
-                    setting.bounds.high
+                    setting.own.low,
+                    setting.own.high
                 ));
             };
-            setting.bounds = bounds;
+            agreed.push(bounds);
+        }
+        self.instrument = instrument;
+        for (setting, bounds) in self.settings.iter_mut().zip(agreed) {
+            setting.agreed = bounds;
         }
         Ok(())
     }
@@ -195,9 +215,9 @@ impl ProcessHardware {
         }
     }
 
-    /// The settings as they are sent: all of them, within bounds.
-    fn bounded(&self, controls: &Controls) -> pnn_core::Result<Vec<(String, Tensor)>> {
-        let bounded = |setting: &Setting| {
+    /// The controls by name, of the right shape and finite.
+    fn checked(&self, controls: &Controls) -> pnn_core::Result<Vec<Tensor>> {
+        let checked = |setting: &Setting| {
             let value = controls.get(setting.name)?.detach();
             if value.dims() != setting.shape.as_slice() {
                 let want = format!("{:?}", setting.shape);
@@ -210,11 +230,25 @@ impl ProcessHardware {
                     layer: self.layer.clone(),
                 });
             }
-            let Bounds { low, high } = setting.bounds;
-            let value = if setting.bounds.is_bounded() { value.clamp(low, high)? } else { value };
+            Ok(value)
+        };
+        self.settings.iter().map(checked).collect()
+    }
+
+    /// The settings as they are sent: within the bounds that the instrument which runs has agreed to.
+    fn bounded(&self, checked: &[Tensor]) -> pnn_core::Result<Vec<(String, Tensor)>> {
+        let bounded = |(setting, value): (&Setting, &Tensor)| {
+            let Bounds { low, high } = setting.agreed;
+            let bounded = setting.agreed.is_bounded();
+            let value = if bounded { value.clamp(low, high)? } else { value.clone() };
             Ok((format!("control.{}", setting.name), value))
         };
-        self.settings.iter().map(bounded).collect()
+        self.settings.iter().zip(checked).map(bounded).collect()
+    }
+
+    /// Sees to it that a process runs, or says why none does.
+    fn ready(&mut self) -> Result<(), String> {
+        if self.process.is_some() { Ok(()) } else { self.start() }
     }
 
     /// What the instrument read, or what is wrong with it.
@@ -224,9 +258,6 @@ impl ProcessHardware {
         settings: &[(String, Tensor)],
         shot: &str,
     ) -> Result<Tensor, String> {
-        if self.process.is_none() {
-            self.start()?;
-        }
         let mut message = Message::default().with("shot", shot).with_tensor("x", x);
         for (name, value) in settings {
             message = message.with_tensor(name.clone(), value);
@@ -236,28 +267,57 @@ impl ProcessHardware {
         let Some(y) = answer.tensors.get("y") else {
             return Err("left out the tensor \"y\" in its answer".into());
         };
-        let batch = x.dims().first();
-        if y.rank() < 2 || y.dims().first() != batch {
-            return Err(format!(
-                "sent readings of shape {:?} for a batch of {}: the first dimension must be the batch",
-                y.dims(),
-                batch.copied().unwrap_or_default()
-            ));
-        }
+        self.fits(y.dims(), x.dims().first().copied().unwrap_or_default())?;
         if !y.all_finite().map_err(|e| e.to_string())? {
             return Err("sent readings that are not finite".into());
         }
         y.to_dtype(x.dtype()).map_err(|e| e.to_string())
     }
+
+    /// Whether readings have the shape of what the device puts out, or what is wrong with it. The rest is the model's to check:
+    /// where outputs have positions (convolutions) their number, and of devices that do not say what they put out all but the batch.
+    fn fits(&self, found: &[usize], batch: usize) -> Result<(), String> {
+        let outputs = self.outputs.as_deref();
+        let fits = outputs.is_none_or(|outputs| {
+            let place = |(place, (want, found)): (usize, (&usize, &usize))| {
+                want == found || (place > 0 && *want == 1)
+            };
+            found.len() == outputs.len() + 1
+                && outputs.iter().zip(&found[1..]).enumerate().all(place)
+        });
+        if found.len() >= 2 && found[0] == batch && fits {
+            return Ok(());
+        }
+        let rest = outputs.map_or(vec!["...".to_owned()], |outputs| {
+            let place = |(place, want): (usize, &usize)| match want {
+                1 if place > 0 => "any".to_owned(),
+                want => want.to_string(),
+            };
+            outputs.iter().enumerate().map(place).collect()
+        });
+        Err(format!(
+            "({:?}) sent readings of shape {found:?}, expected is [{batch}, {}]: the batch, then the outputs of the device",
+            self.instrument,
+            rest.join(", ")
+        ))
+    }
 }
 
 impl Hardware for ProcessHardware {
     fn measure(&mut self, x: &Tensor, controls: &Controls) -> pnn_core::Result<Tensor> {
-        let settings = self.bounded(controls)?;
-        let shot = shot(x, &settings)?;
+        let controls = self.checked(controls)?;
         let mut tries = 0;
         loop {
-            match self.read(x, &settings, &shot) {
+            let tried = match self.ready() {
+                Ok(()) => {
+                    // Of each try, as a new process may have other bounds.
+                    let settings = self.bounded(&controls)?;
+                    let shot = shot(x, &settings)?;
+                    self.read(x, &settings, &shot)
+                }
+                Err(reason) => Err(reason),
+            };
+            match tried {
                 Ok(y) => return Ok(y),
                 Err(reason) => {
                     let reason = self.quoted(reason);

@@ -6,6 +6,7 @@
 mod child;
 mod config;
 mod frame;
+mod group;
 mod hardware;
 mod message;
 

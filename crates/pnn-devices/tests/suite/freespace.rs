@@ -145,6 +145,11 @@ fn what_does_not_fit_is_named() {
         error((3, 4), 5, Tiling { repeat: 0, ..SMALL }).contains("repetitions of a column is 0")
     );
     assert!(error((3, 4), 5, Tiling { rows: 0, ..SMALL }).contains("rows of tiles is 0"));
+    for huge in
+        [Tiling { rows: 1 << 40, ..SMALL }, Tiling { rows: 1 << 40, height: 1 << 40, ..SMALL }]
+    {
+        assert!(error((3, 4), 5, huge).contains("pixels of all pictures"), "{huge:?}");
+    }
     let layer = small();
     let controls = numbered(&layer);
     let x = normal(1, &[3, 12]);

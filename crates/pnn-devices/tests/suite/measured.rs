@@ -53,6 +53,11 @@ fn what_a_file_lacks_is_named_with_line_and_column() {
     says("I (mA),w\n0,1\n1,x\n", "line 3, column \"w\": \"x\" is no finite number");
     says("I (mA),w\n0,1\n1,\n", "line 3, column \"w\": \"\" is no finite number");
     says("I (mA),w\nNaN,1\n", "line 2, column \"I (mA)\": \"NaN\" is no finite number");
+    says("I (mA),a,a\n0,1,2\n", "line 1, column \"a\": \"a\" is the name of two columns");
+    says(
+        "I (mA),a,b\n0,1\n",
+        "line 2, column \"all\": \"the line\" has 2 entries, the line of heads has 3",
+    );
     says("I (mA),w\n0,1\n0,2\n", "line 3, column \"I (mA)\": \"0\" does not rise: 0 came before");
     says(
         "I (mA),w,Label\n1,1,a\n0,2,b\n0.5,1,a\n",
@@ -244,6 +249,8 @@ fn banks_of_measured_rings_conform_and_stay_where_was_measured() {
     assert!(few.unwrap_err().to_string().contains("levelled is 2, allowed is [4, infinity)"));
     let still = MeasuredLine::new(&[(0.0, 0.1), (0.0, 0.2)]);
     assert!(still.unwrap_err().to_string().contains("detuning in nm of a measured line is 0"));
+    let raw = MeasuredLine::new(&[(0.0, 3.2), (0.1, 3.3), (0.2, 3.4), (0.3, 3.5)]).unwrap_err();
+    assert!(raw.to_string().starts_with("weight of a measured line is 3.2, allowed is about"));
     let broken =
         Heater::Joule { resistance_ohm: 0.0, nm_per_milliwatt: 1.0, resonance_milliamp: 1.0 };
     assert!(MeasuredLine::of_tuning_curve(&curve, broken, Branch::Above).is_err());

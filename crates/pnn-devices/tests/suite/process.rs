@@ -5,8 +5,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use pnn_core::device::Hardware;
+use pnn_core::ops::ConvGeometry;
 use pnn_core::{Controls, DType, Deviations, PhysicalLayer, Seed, Tensor};
-use pnn_devices::mrr::{MrrBank, MrrLinear};
+use pnn_devices::mrr::{MrrBank, MrrConv2d, MrrLinear};
 use pnn_devices::process::{ProcessConfig, ProcessHardware};
 use rand_distr::{StandardUniform, Uniform};
 
@@ -35,6 +36,7 @@ fn config(script: PathBuf, arguments: &[&str]) -> ProcessConfig {
         arguments: std::iter::once(script).chain(more).collect(),
         handshake_timeout_s: 20.0,
         measure_timeout_s: 20.0,
+        shutdown_timeout_s: 1.0,
         retries: 0,
         ..ProcessConfig::default()
     }
@@ -42,6 +44,13 @@ fn config(script: PathBuf, arguments: &[&str]) -> ProcessConfig {
 
 fn bad(mode: &str) -> ProcessConfig {
     config(root().join("crates/pnn-devices/tests/instruments/misbehaving.py"), &[mode])
+}
+
+/// With a file as second argument.
+fn bad_with(mode: &str, file: &Path) -> ProcessConfig {
+    let mut config = bad(mode);
+    config.arguments.push(file.to_string_lossy().into_owned());
+    config
 }
 
 fn simulated(arguments: &[&str]) -> ProcessConfig {
@@ -109,6 +118,7 @@ fn settings_stay_within_the_bounds_of_both() {
     let controls = Tensor::new([[-7.0, -1.5, -0.5], [0.5, 1.5, 7.0]]).unwrap();
     let y = lab.measure(&light(), &Controls::one("detuning", controls)).unwrap();
     assert_eq!(values(&y)[..6], [-1.0, -1.0, -0.5, 0.5, 1.0, 1.0]);
+    assert_eq!(y.dims(), [4, 2]);
     let broken = Controls::one("detuning", Tensor::full(f64::NAN, [2, 3]).unwrap());
     let error = lab.measure(&light(), &broken).unwrap_err().to_string();
     assert!(error.contains("a setting of control detuning is NaN"), "{error}");
@@ -176,7 +186,13 @@ fn readings_that_cannot_be_are_errors() {
     fails("exits", "ended (exit status: 7); it said:\nthe heater burnt through");
     fails("raises", "says: ValueError: laser 3 is off");
     fails("nan", "sent readings that are not finite");
-    fails("batch", "sent readings of shape [5, 2] for a batch of 4");
+    let expected = "expected is [4, 2]: the batch, then the outputs of the device";
+    for (mode, shape) in [("batch", "[5, 2]"), ("outputs", "[4, 6]"), ("rank", "[4, 2, 1]")] {
+        fails(
+            mode,
+            &format!("fc (\"a bad instrument\") sent readings of shape {shape}, {expected}"),
+        );
+    }
 }
 
 #[test]
@@ -186,8 +202,7 @@ fn who_fails_is_started_again_and_asked_the_same() {
     }
     let folder = tempfile::tempdir().unwrap();
     let starts = folder.path().join("starts");
-    let mut recovers = bad("recovers");
-    recovers.arguments.push(starts.to_string_lossy().into_owned());
+    let recovers = bad_with("recovers", &starts);
     let two = ProcessConfig { retries: 2, ..recovers.clone() };
     // Two processes burn through, the third reads.
     let mut lab = ProcessHardware::new("fc", &bank(), two).unwrap();
@@ -223,12 +238,176 @@ fn a_process_ends_with_its_hardware() {
     assert!(!process.exists() && (there || !cfg!(target_os = "linux")));
 }
 
+/// Those of the processes in a file that run.
+#[cfg(unix)]
+fn running(file: &Path) -> Vec<String> {
+    let numbers = std::fs::read_to_string(file).unwrap();
+    let mut numbers: Vec<String> = numbers.split_whitespace().map(str::to_owned).collect();
+    assert!(!numbers.is_empty());
+    // Who has ended and is not reaped has no command line.
+    numbers.retain(|number| {
+        std::fs::read(format!("/proc/{number}/cmdline")).is_ok_and(|line| !line.is_empty())
+    });
+    numbers
+}
+
+/// Helpers that a program has started have its pipes too, ignore SIGTERM and sleep for half a minute.
+#[cfg(unix)]
+#[test]
+fn nobody_waits_for_who_else_has_the_pipes() {
+    if !python() {
+        return;
+    }
+    // In the group of the program, and in a group of their own.
+    for mode in ["helper", "escapes"] {
+        let folder = tempfile::tempdir().unwrap();
+        let helpers = folder.path().join("helpers");
+        let config = ProcessConfig {
+            measure_timeout_s: 0.3,
+            shutdown_timeout_s: 0.4,
+            retries: 1,
+            ..bad_with(mode, &helpers)
+        };
+        let mut lab = ProcessHardware::new("fc", &bank(), config.clone()).unwrap();
+        let started = Instant::now();
+        let error = lab.measure(&light(), &detunings(0.0, 0.5)).unwrap_err().to_string();
+        assert!(error.contains("did not answer within 0.3 s (tried 2 times)"), "{mode}: {error}");
+        drop(ProcessHardware::new("fc", &bank(), config).unwrap());
+        let took = started.elapsed().as_secs_f64();
+        assert!(took < 20.0, "{mode}: {took} s");
+        let left = running(&helpers);
+        if mode == "helper" {
+            assert!(left.is_empty(), "{left:?}");
+        }
+        for number in left {
+            Command::new("kill").args(["-9", &number]).status().unwrap();
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn who_is_to_end_may_cool_down_first() {
+    if !python() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("heaters");
+    let heaters = || std::fs::read_to_string(&file).unwrap_or_default();
+    let start = |mode: &str, shutdown_timeout_s: f64| {
+        let _ = std::fs::remove_file(&file);
+        let times = ProcessConfig { shutdown_timeout_s, ..bad_with(mode, &file) };
+        ProcessHardware::new("fc", &bank(), times).unwrap()
+    };
+    // Told by a frame; it takes 0.4 s.
+    drop(start("heated", 10.0));
+    assert_eq!(heaters(), "cooling cold ");
+    drop(start("heated", 0.2));
+    assert!(!heaters().contains("cold"), "{}", heaters());
+    // It reads no frame, as it hangs in a measurement: SIGTERM, directly and behind a shell.
+    let direct = ProcessConfig {
+        measure_timeout_s: 0.2,
+        shutdown_timeout_s: 6.0,
+        ..bad_with("heated, hangs", &file)
+    };
+    let quoted = direct.arguments.iter().map(|argument| format!("'{argument}'"));
+    let line = format!("python3 {}; true", quoted.collect::<Vec<_>>().join(" "));
+    let arguments = vec!["-c".to_owned(), line];
+    let shell = ProcessConfig { command: "sh".into(), arguments, ..direct.clone() };
+    for config in [direct, shell] {
+        let _ = std::fs::remove_file(&file);
+        let mut lab = ProcessHardware::new("fc", &bank(), config).unwrap();
+        let started = Instant::now();
+        assert!(lab.measure(&light(), &detunings(0.0, 0.5)).is_err());
+        assert_eq!(heaters(), "cooling cold ");
+        // It hangs for a minute.
+        assert!(started.elapsed().as_secs_f64() < 20.0);
+    }
+}
+
+#[test]
+fn a_process_that_is_started_again_gets_what_lies_within_its_own_bounds() {
+    if !python() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let limits = bad_with("limits", &folder.path().join("starts"));
+    let config = ProcessConfig { retries: 1, ..limits };
+    let mut lab = ProcessHardware::new("fc", &bank(), config).unwrap();
+    let high = |lab: &ProcessHardware| lab.bounds("detuning").unwrap().high;
+    assert_eq!(high(&lab), 1.0);
+    let controls = Controls::one("detuning", Tensor::full(3.0, [2, 3]).unwrap());
+    // The first takes 1 nm and dies, the second takes 0.2 nm, the third 2 nm.
+    for limit in [0.2, 2.0] {
+        assert_eq!(values(&lab.measure(&light(), &controls).unwrap()), [limit; 8]);
+        assert_eq!(high(&lab), limit);
+    }
+}
+
+#[test]
+fn settings_in_single_precision_stay_within_limits_that_it_lacks() {
+    if !python() {
+        return;
+    }
+    // The nearest numbers of single precision are 3.52608323 (below 3.5260833019274203) and 3.90000010.
+    let mut lab = ProcessHardware::new("fc", &bank(), bad("strict")).unwrap();
+    let light = light().to_dtype(DType::F32).unwrap();
+    for setting in [-5.0, 5.0] {
+        let setting = Tensor::full(setting, [2, 3]).unwrap().to_dtype(DType::F32).unwrap();
+        let y = lab.measure(&light, &Controls::one("detuning", setting)).unwrap();
+        assert_eq!(y.dims(), [4, 2]);
+    }
+}
+
+#[test]
+fn one_script_serves_several_layers() {
+    if !python() {
+        return;
+    }
+    for layer in ["fc", "fc3"] {
+        let mut lab = ProcessHardware::new(layer, &bank(), bad("layers")).unwrap();
+        let y = lab.measure(&light(), &detunings(0.0, 0.5)).unwrap();
+        assert_eq!(values(&y), [layer.len() as f64; 8]);
+    }
+    let error = ProcessHardware::new("fc9", &bank(), bad("layers")).err().unwrap().to_string();
+    assert!(error.contains("the instrument of layer fc9 says: KeyError: 'fc9'"), "{error}");
+}
+
+#[test]
+fn what_is_printed_while_it_serves_is_for_people() {
+    if !python() {
+        return;
+    }
+    let mut lab = ProcessHardware::new("fc", &bank(), bad("chatty")).unwrap();
+    for _ in 0..2 {
+        assert_eq!(lab.measure(&light(), &detunings(0.0, 0.5)).unwrap().dims(), [4, 2]);
+    }
+}
+
+#[test]
+fn a_convolution_reads_pictures() {
+    if !python() {
+        return;
+    }
+    let bank = MrrConv2d::new(1, 2, 2, ConvGeometry::default());
+    let pictures = Tensor::zeros([4, 1, 6, 5], DType::F64).unwrap();
+    let controls = Controls::one("detuning", Tensor::zeros([2, 1, 2, 2], DType::F64).unwrap());
+    let mut lab = ProcessHardware::new("conv", &bank, bad("pictures")).unwrap();
+    assert_eq!(lab.measure(&pictures, &controls).unwrap().dims(), [4, 2, 5, 4]);
+    let mut lab = ProcessHardware::new("conv", &bank, bad("pictures of 3")).unwrap();
+    let error = lab.measure(&pictures, &controls).unwrap_err().to_string();
+    let expected = "sent readings of shape [4, 3, 5, 4], expected is [4, 2, any, any]";
+    assert!(error.contains(expected), "{error}");
+}
+
 #[test]
 fn impossible_limits_are_named() {
     let error = |config: ProcessConfig| {
         ProcessHardware::new("fc", &bank(), config).err().unwrap().to_string()
     };
     let config = ProcessConfig::default;
+    let at_once = ProcessConfig { shutdown_timeout_s: 0.0, ..config() };
+    assert!(error(at_once).contains("shutdown_timeout_s of an instrument is 0, allowed is (0, 8"));
     let never = ProcessConfig { measure_timeout_s: f64::NAN, ..config() };
     assert!(
         error(never).contains("measure_timeout_s of an instrument is NaN, allowed is (0, 86400]")

@@ -278,6 +278,22 @@ fn a_wider_line_has_its_weights_farther_out() {
     assert_eq!(error, "width_error is -1, allowed is (-1, infinity)");
 }
 
+/// A line wider by 0.3 has at 0.494 nm the weight that the model has at 0.38: farther than half way to the next laser, where this heater
+/// can bring it.
+#[test]
+fn a_wide_line_may_go_farther_from_its_laser() {
+    let bank = bank(linear(1, 1), WdmConfig { channels: 1, ..WdmConfig::default() }, 0.0, 0.0);
+    let single = RingWeight::new(*bank.ring(), Detection::Balanced).unwrap();
+    let wanted = Tensor::new([[single.weight(0.38f64)]]).unwrap();
+    let chip = Deviations::none()
+        .with(WIDTH_ERROR, Tensor::new(0.3).unwrap())
+        .with(RESONANCE_SHIFT_NM, Tensor::new(0.15).unwrap());
+    let found = bank.calibrate(&wanted, &chip, 1e-10).unwrap();
+    assert_eq!(found.unreached, 0, "{found:?}");
+    let x = values(&bank.detunings(&found.controls, &chip).unwrap());
+    assert!((x[0] - 1.3 * 0.38).abs() < 1e-9, "{x:?}");
+}
+
 #[test]
 fn what_is_out_of_reach_is_counted() {
     let bank = bank(linear(8, 1), WdmConfig::default(), 0.0, 0.0);
@@ -295,10 +311,11 @@ fn what_is_out_of_reach_is_counted() {
     let endless = Tensor::full(f64::NAN, [1, 8]).unwrap();
     let error = bank.calibrate(&endless, &Deviations::none(), 1e-6).unwrap_err().to_string();
     assert_eq!(error, "wanted weight is NaN, allowed is finite");
-    // Settings of deviations that are no number are not called reached.
-    let broken = Deviations::none().with(RESONANCE_SHIFT_NM, Tensor::new(f64::NAN).unwrap());
-    let found = bank.calibrate(&wanted, &broken, 1e-6).unwrap();
-    assert!(found.unreached == 2 && found.largest_error.is_nan());
+    for port in [RESONANCE_SHIFT_NM, THERMAL_CROSSTALK, WIDTH_ERROR] {
+        let broken = Deviations::none().with(port, Tensor::new(f64::NAN).unwrap());
+        let error = bank.calibrate(&wanted, &broken, 1e-6).unwrap_err().to_string();
+        assert!(error.contains("is NaN"), "{port}: {error}");
+    }
 }
 
 #[test]
@@ -331,4 +348,46 @@ fn what_no_chip_has_is_refused_by_name() {
     assert!(by(0.1, f64::NAN).contains("decay of heat from ring to ring is NaN"));
     let unknown: Result<WdmConfig, _> = serde_json::from_str(r#"{"chanels": 4}"#);
     assert!(unknown.unwrap_err().to_string().contains("unknown field `chanels`"));
+}
+
+/// A warmer room moves a resonance as its heater does.
+#[test]
+fn warmth_of_a_room_is_as_that_of_a_heater() {
+    let config = WdmConfig { setting: Setting::Power, ..WdmConfig::default() };
+    let bank = bank(linear(6, 2), config, 0.0, 0.0);
+    let controls = drawn(&bank, 4);
+    let ideal = Deviations::none();
+    let power = controls.get("power").unwrap();
+    let hotter = (power + 0.08 / config.nm_per_milliwatt).unwrap();
+    let heated = bank.weights(&Controls::one("power", hotter), &ideal).unwrap().unwrap();
+    let warmer = ideal.with(RESONANCE_SHIFT_NM, Tensor::new(-0.08).unwrap());
+    let warmed = bank.weights(&controls, &warmer).unwrap().unwrap();
+    for (heated, warmed) in values(&heated).into_iter().zip(values(&warmed)) {
+        assert!((heated - warmed).abs() < 1e-12, "{heated} and {warmed}");
+    }
+}
+
+/// The last waveguide has two rings: the heat of those it lacks is not theirs.
+#[test]
+fn rings_start_where_their_weights_are_on_short_waveguides_too() {
+    let of = |nearest: f64| {
+        let bank = bank(linear(6, 3), WdmConfig::default(), nearest, 0.5);
+        let controls = bank.init(&Seed::new(5), DType::F64).unwrap();
+        values(&bank.detunings(&controls, &Deviations::none()).unwrap())
+    };
+    for (under, without) in of(0.05).into_iter().zip(of(0.0)) {
+        assert!((under - without).abs() < 1e-9, "{under} and {without}");
+    }
+}
+
+/// On resonance a weight has no slope: nothing starts there.
+#[test]
+fn no_ring_starts_without_a_slope() {
+    for detection in [Detection::Balanced, Detection::Through, Detection::Drop] {
+        let bank = bank(linear(8, 4), WdmConfig { detection, ..WdmConfig::default() }, 0.0, 0.0);
+        let controls = bank.init(&Seed::new(6), DType::F64).unwrap();
+        let x = values(&bank.detunings(&controls, &Deviations::none()).unwrap());
+        let least = 0.5e-3 * bank.ring().full_width_nm();
+        assert!(x.iter().all(|x| *x > least), "{detection:?}: {x:?}");
+    }
 }

@@ -1,7 +1,7 @@
 //! The images that a loss is the mean of.
 
 use pnn_core::loss::Loss;
-use pnn_core::model::{Counters, Mode, Model, Pass, Truth, check_layers};
+use pnn_core::model::{Counters, InSilico, Mode, Model, Pass, Truth, check_layers};
 use pnn_core::{Chip, DType, Tensor};
 use pnn_data::{Batches, Dataset, Normalisation};
 
@@ -33,7 +33,7 @@ impl<'a> Images<'a> {
         let statistics = match how.evaluator.recalibrated()? {
             None => None,
             Some((images, from)) => Some(keeping_state(model, || -> Result<_> {
-                recalibrate(model, chip, from, images, &normalisation)?;
+                recalibrate(model, &mut InSilico(chip), from, images, &normalisation)?;
                 Ok(model.buffers().iter().map(|(_, var)| var.value()).collect())
             })?),
         };

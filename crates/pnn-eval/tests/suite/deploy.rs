@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use pnn_core::model::{Counters, InSilico, Mode, Model, Pass, Physical, model_state};
-use pnn_core::{Chip, DType, ParamSet, Seed, Tensor, Var};
+use pnn_core::device::Twin;
+use pnn_core::model::{Counters, InSilico, InSitu, Lab, Mode, Model, Pass, Physical, model_state};
+use pnn_core::{Chip, DType, Hardware, ParamSet, Seed, Tensor, Var};
 use pnn_data::{Dataset, ImageShape, Normalisation};
 use pnn_devices::mrr::MrrLinear;
 use pnn_eval::accuracy::deploy;
@@ -61,7 +62,7 @@ fn trimmed_biases_bring_the_mean_outputs_back() {
     let chip = on_port(&net, "resonance_shift_nm", &["fc".to_owned()], 0.1).unwrap();
     let (wanted, before) = (means(&net, &Chip::ideal(), &images), means(&net, &chip, &images));
     assert!(wanted.iter().zip(&before).any(|(a, b)| (a - b).abs() > 0.05), "{wanted:?} {before:?}");
-    deploy(&net, &chip, &images, images.len(), &Normalisation::UNIT).unwrap();
+    deploy(&net, &mut InSilico(&chip), &images, images.len(), &Normalisation::UNIT).unwrap();
     let after = means(&net, &chip, &images);
     assert!(wanted.iter().zip(&after).all(|(a, b)| (a - b).abs() < 1e-12), "{wanted:?} {after:?}");
 }
@@ -81,7 +82,7 @@ fn an_evaluation_leaves_biases_as_they_were_and_sees_trimmed_ones() {
     let trimmed = evaluator(BatchNormMode::Trimmed(230)).evaluate(&net, &chip, &images).unwrap();
     assert_eq!(state(&net), before);
     assert_ne!(trimmed, running);
-    deploy(&net, &chip, &images, 230, &Normalisation::UNIT).unwrap();
+    deploy(&net, &mut InSilico(&chip), &images, 230, &Normalisation::UNIT).unwrap();
     let want = evaluator(BatchNormMode::Running).evaluate(&net, &chip, &images).unwrap();
     assert_eq!(trimmed, want);
 }
@@ -89,6 +90,22 @@ fn an_evaluation_leaves_biases_as_they_were_and_sees_trimmed_ones() {
 #[test]
 fn a_last_layer_without_biases_is_named() {
     let (net, images) = (Net::new(false), images(20));
-    let error = deploy(&net, &Chip::ideal(), &images, 20, &Normalisation::UNIT).unwrap_err();
+    let ideal = Chip::ideal();
+    let error = deploy(&net, &mut InSilico(&ideal), &images, 20, &Normalisation::UNIT).unwrap_err();
     assert!(error.to_string().contains("fc.bias"), "{error}");
+}
+
+/// A twin in the lab is evaluated, recalibrated and trimmed to the bits of the chip that it is.
+#[test]
+fn an_instrument_is_evaluated_as_the_chip_that_it_is() {
+    let (net, images) = (Net::new(true), images(230));
+    let chip = on_port(&net, "resonance_shift_nm", &["fc".to_owned()], 0.1).unwrap();
+    let twin = Twin::new(net.0.device().clone(), chip.layer("fc").unwrap().clone()).unwrap();
+    let mut lab = Lab::from([("fc".to_owned(), Box::new(twin) as Box<dyn Hardware>)]);
+    for batch_norm in [BatchNormMode::Running, BatchNormMode::Trimmed(230)] {
+        let normalisation = Normalisation::UNIT;
+        let evaluator = Evaluator { batch_norm, normalisation, calibration: Some(&images) };
+        let measured = evaluator.evaluate_on(&net, &mut InSitu(&mut lab), &images).unwrap();
+        assert_eq!(measured, evaluator.evaluate(&net, &chip, &images).unwrap());
+    }
 }

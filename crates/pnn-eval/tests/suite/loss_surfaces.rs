@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pnn_core::curvature::Surface;
 use pnn_core::layers::BatchNorm;
 use pnn_core::loss::{cross_entropy, one_hot_distance};
-use pnn_core::model::{Model, Pass, Physical, model_state};
+use pnn_core::model::{InSilico, Model, Pass, Physical, model_state};
 use pnn_core::{Chip, DType, ParamSet, Seed, Tensor, Var};
 use pnn_data::{Dataset, ImageShape, Normalisation};
 use pnn_devices::mrr::{MrrLinear, READOUT_ERROR, WEIGHT_ERROR};
@@ -219,7 +219,7 @@ fn statistics_are_those_of_the_mode_and_the_models_own_never_move() {
     let (recalibrated, _) = loss(BatchNormMode::Recalibrated(20));
     assert!(unmoved());
     assert!(running != batch && running != recalibrated && batch != recalibrated);
-    recalibrate(&net, &chip, &other, 20, &Normalisation::UNIT).unwrap();
+    recalibrate(&net, &mut InSilico(&chip), &other, 20, &Normalisation::UNIT).unwrap();
     assert_eq!(loss(BatchNormMode::Running).0, recalibrated);
 }
 

@@ -34,6 +34,7 @@ use super::training::{Trained, Training, Trainings, remove};
 use crate::error::{Error, Result};
 use judged::Judged;
 
+pub(super) use link::checkpoints;
 pub(super) use sensitivity::variants;
 
 /// Everything an analysis may look at.
@@ -187,14 +188,18 @@ fn without_diverged(
 impl Context<'_> {
     /// The trained networks of a method, one for each seed.
     fn trained(&self, key: &str) -> Result<Vec<&Trained>> {
-        let of_seed = |seed: &u64| match self.trainings.get(&(key.to_owned(), *seed)) {
+        self.profile.seeds_of(key).iter().map(|seed| self.network(key, *seed)).collect()
+    }
+
+    /// A trained network.
+    fn network(&self, key: &str, seed: u64) -> Result<&Trained> {
+        match self.trainings.get(&(key.to_owned(), seed)) {
             Some(Training::Done(trained)) => Ok(trained.as_ref()),
             Some(Training::Diverged(reason) | Training::Failed(reason)) => {
                 Err(Error::Usage(format!("{key}, seed {seed}: {reason}")))
             }
             None => Err(Error::Usage(format!("{key}, seed {seed} was not trained"))),
-        };
-        self.profile.seeds_of(key).iter().map(of_seed).collect()
+        }
     }
 
     /// How a training of the method diverged, if one did.

@@ -40,6 +40,8 @@ pub(crate) struct Ambient {
     pub(crate) gigabaud: f64,
     /// Which methods the claim puts before which.
     pub(crate) contests: Vec<Contest>,
+    /// What training and tuning know of the chips, and what a step costs: for the report.
+    pub(crate) knowledge: String,
 }
 
 impl Ambient {
@@ -70,9 +72,10 @@ impl Ambient {
         Ok(NoiseModel::new(sources.map(|source| Noise { source, layers: None }).to_vec())?)
     }
 
-    /// The drift from the calibration.
+    /// The drift from the calibration. A warmer room moves a resonance as its heater does, to longer wavelengths: the detuning, laser less
+    /// resonance, falls.
     pub(crate) fn drift(&self, kelvin: f64) -> pnn_noise::Result<NoiseModel> {
-        NoiseModel::all_layers(Source::Drift { kelvin, nm_per_kelvin: self.nm_per_kelvin })
+        NoiseModel::all_layers(Source::Drift { kelvin: -kelvin, nm_per_kelvin: self.nm_per_kelvin })
     }
 
     pub(super) fn check(&self) -> std::result::Result<(), String> {

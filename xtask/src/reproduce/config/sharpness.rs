@@ -66,6 +66,9 @@ pub(crate) struct Link {
 pub(crate) struct System {
     pub(crate) name: String,
     pub(crate) methods: Vec<String>,
+    /// Epochs after which networks are looked at as well, where their training is longer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) checkpoints: Vec<usize>,
     /// Radius of SAM's ball, and the standard deviation of noise on each parameter, in their units.
     pub(crate) radius: f64,
     pub(crate) noise: f64,
@@ -159,6 +162,9 @@ impl Link {
         in_range("systems", self.systems.len(), 1, 100)?;
         for system in &self.systems {
             let within = |e| format!("systems, {:?}: {e}", system.name);
+            for epochs in &system.checkpoints {
+                in_range("checkpoints", *epochs, 1, 10_000).map_err(within)?;
+            }
             positive("radius", &[system.radius, system.relative_radius]).map_err(within)?;
             positive("noise", &[system.noise, system.relative_noise]).map_err(within)?;
             for deviation in &system.deviations {
@@ -170,6 +176,12 @@ impl Link {
             }
         }
         Ok(())
+    }
+
+    /// The checkpoints of a method.
+    pub(crate) fn checkpoints(&self, key: &str) -> &[usize] {
+        let system = self.systems.iter().find(|system| system.methods.iter().any(|m| m == key));
+        system.map_or(&[], |system| &system.checkpoints)
     }
 
     /// Every method that runs is of one system, and random conditions have chips.

@@ -78,7 +78,13 @@ pub fn read_curves(path: &Path) -> Result<Vec<Curve>> {
     };
     let broken = |error: ::csv::Error| {
         let line = error.position().map_or(1, ::csv::Position::line);
-        table(line, "all", "", &error.to_string())
+        let reason = match error.kind() {
+            ::csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                format!("has {len} entries, the line of heads has {expected_len}")
+            }
+            _ => error.to_string(),
+        };
+        table(line, "all", "the line", &reason)
     };
     let file = std::fs::File::open(path)
         .map_err(|source| pnn_core::Error::Io { path: path.to_owned(), source })?;
@@ -96,6 +102,11 @@ pub fn read_curves(path: &Path) -> Result<Vec<Curve>> {
     if label == Some(0) || (label.is_some() && heads.len() != 3) {
         let reason = "needs two more columns: what was varied, and values";
         return Err(table(1, "Label", &heads.iter().collect::<Vec<_>>().join(","), reason));
+    }
+    let twice = |place: &usize| heads.iter().take(*place).any(|head| head == &heads[*place]);
+    if let Some(place) = (1..heads.len()).find(twice) {
+        let head = &heads[place];
+        return Err(table(1, head, head, "is the name of two columns: curves are told by it"));
     }
     let mut curves: Vec<Curve> = Vec::new();
     for record in reader.records() {
@@ -119,7 +130,9 @@ pub fn read_curves(path: &Path) -> Result<Vec<Curve>> {
             });
             let points = &mut curves[place].points;
             if let Some((before, _)) = points.last().filter(|(before, _)| at <= *before) {
-                let reason = format!("does not rise: {before} came before it in curve {name:?}");
+                let reason = format!(
+                    "does not rise: {before} came before it in curve {name:?} (turn a downward sweep round)"
+                );
                 return Err(table(line, first, &record[0], &reason));
             }
             points.push((at, value));

@@ -42,7 +42,8 @@ impl MeasuredLine {
     /// From points (detuning in nm, weight) on one side of the resonance, the detunings rising.
     ///
     /// # Errors
-    /// If there are fewer than 4 points that differ in weight, a number is not finite or a detuning does not rise.
+    /// If there are fewer than 4 points that differ in weight, a detuning is not finite or does not rise, or a weight lies beyond 2 or
+    /// -2.
     pub fn new(points: &[(f64, f64)]) -> Result<Self> {
         for (k, (x, weight)) in points.iter().enumerate() {
             let rises = k == 0 || points[k - 1].0 < *x;
@@ -51,9 +52,11 @@ impl MeasuredLine {
                     ("detuning in nm of a measured line", "finite, above the one before");
                 return Err(Error::Range { what, value: *x, allowed });
             }
-            if !weight.is_finite() {
+            // Noise may carry a weight beyond 1; a photocurrent is no weight.
+            if !(-2.0..=2.0).contains(weight) {
                 let what = "weight of a measured line";
-                return Err(Error::Range { what, value: *weight, allowed: "finite" });
+                let allowed = "about [-1, 1]: readings over those far from resonance";
+                return Err(Error::Range { what, value: *weight, allowed });
             }
         }
         let weights: Vec<f64> = points.iter().map(|point| point.1.clamp(-1.0, 1.0)).collect();

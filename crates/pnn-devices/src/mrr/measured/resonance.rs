@@ -45,7 +45,8 @@ impl ResonanceFit {
     /// Fits a curve with one dip.
     ///
     /// # Errors
-    /// If the curve has too few points, a spectrum is to be tuned by heat, or the fit does not converge.
+    /// If the curve has too few points, a spectrum is to be tuned by heat, the fit does not converge, or its centre is not where the curve was
+    /// measured.
     pub fn of(curve: &Curve, tuning: Tuning) -> Result<Self> {
         let start = first_guess(&curve.points)?;
         let solution = match tuning {
@@ -66,6 +67,13 @@ impl ResonanceFit {
             }
         };
         let of = |k: usize| solution.parameters[k];
+        let (first, last) = (curve.points[0].0, curve.points[curve.points.len() - 1].0);
+        let centre = of(2).value;
+        if !(first < centre && centre < last) {
+            let what = "centre of a resonance that was fitted to a curve";
+            let allowed = "within what was measured, on both sides of the dip";
+            return Err(Error::Range { what, value: centre, allowed });
+        }
         // A line is even in its width.
         let half_width = Estimate { value: of(3).value.abs(), ..of(3) };
         Ok(Self {

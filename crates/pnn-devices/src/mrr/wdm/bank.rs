@@ -35,7 +35,8 @@ pub const WIDTH_ERROR: &str = "width_error";
 ///
 /// with the powers `T` and `D` of a [`Ring`] (that is balanced detection; see [`Detection`](crate::mrr::Detection)), of the detuning over `1 + e` where the
 /// ring's line is wider ([`WIDTH_ERROR`]). The detuning is that of
-/// [`RESONANCE_SHIFT_NM`]: laser less resonance, so heat lowers it.
+/// [`RESONANCE_SHIFT_NM`]: laser less resonance, so heat lowers it, and so does a warmer room (to a common drift of `pnn-noise`, which
+/// adds to the port, give the other sign).
 ///
 /// # Shapes
 /// As [`Product`]; controls have the shape of the weights.
@@ -259,14 +260,15 @@ impl PhysicalLayer for WdmBank {
         let detunings = weights.elements::<f64>()?.iter().map(|w| self.nearest_detuning(*w));
         let detunings = Tensor::from_vec(detunings.collect(), shape.clone())?;
         let mut heats = self.layout.pack(&detunings)?.to_dtype(DType::F64)?.to_vec2::<f64>()?;
-        let inverse = self.crosstalk.matrix().try_inverse();
+        let matrix = self.crosstalk.matrix();
         for (row, heats) in heats.iter_mut().enumerate() {
             let used = self.rows.used(row);
             heats.iter_mut().for_each(|x| *x = self.config.cold_nm() - *x);
             heats[used..].fill(0.0);
-            if let Some(inverse) = inverse.as_ref().filter(|_| used == self.rows.rings) {
-                let own = inverse * nalgebra::DVector::from_column_slice(heats);
-                heats.copy_from_slice(own.as_slice());
+            let wanted = nalgebra::DVector::from_column_slice(&heats[..used]);
+            let among = matrix.view((0, 0), (used, used)).into_owned();
+            if let Some(own) = among.lu().solve(&wanted) {
+                heats[..used].copy_from_slice(own.as_slice());
             }
         }
         let settings = heats.concat().into_iter();
@@ -274,7 +276,8 @@ impl PhysicalLayer for WdmBank {
         let rows = heats.len();
         let settings = Tensor::from_vec(settings.collect(), [rows, self.rows.rings])?;
         let settings = self.layout.unpack(&settings)?.to_dtype(dtype)?;
-        Ok(Controls::one(self.controls[0].name, settings))
+        let Bounds { low, high } = self.controls[0].bounds;
+        Ok(Controls::one(self.controls[0].name, settings.clamp(low, high)?))
     }
 
     fn forward(
@@ -308,25 +311,15 @@ impl PhysicalLayer for WdmBank {
 }
 
 impl WdmBank {
-    /// The detuning, from 0 to half the distance to the next laser, at which a ring alone comes closest to a weight.
+    /// The detuning, from 0 to half the distance to the next laser, at which a ring alone comes closest to a weight; not quite 0, where a
+    /// weight has no slope.
     pub(super) fn nearest_detuning(&self, weight: f64) -> f64 {
-        let ends = [0.0, self.config.reach_nm()].map(|x| self.single.weight(x));
-        let (low, high) = (ends[0].min(ends[1]), ends[0].max(ends[1]));
+        let least = 1e-3 * self.ring().full_width_nm();
+        let ends = [least, self.config.reach_nm()];
+        let [on, off] = ends.map(|x| self.single.weight(x));
         match weight {
-            w if w <= low => {
-                if low == ends[0] {
-                    0.0
-                } else {
-                    self.config.reach_nm()
-                }
-            }
-            w if w >= high => {
-                if high == ends[0] {
-                    0.0
-                } else {
-                    self.config.reach_nm()
-                }
-            }
+            w if w <= on.min(off) => ends[usize::from(off < on)],
+            w if w >= on.max(off) => ends[usize::from(off > on)],
             w => self.single.detuning(w),
         }
     }

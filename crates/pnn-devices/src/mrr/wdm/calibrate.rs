@@ -35,7 +35,7 @@ impl WdmBank {
     /// `weights` that of the bank's weights.
     ///
     /// # Errors
-    /// If weights or deviations do not fit. Weights that are out of reach are no error, but counted.
+    /// If weights or deviations do not fit or are no numbers. Weights that are out of reach are no error, but counted.
     pub fn calibrate(
         &self,
         weights: &Tensor,
@@ -65,6 +65,11 @@ impl WdmBank {
             None => vec![vec![1.0; self.rows.rings]; wanted.len()],
         };
         let thermal = self.thermal_matrix(deviations)?;
+        let all = shift.iter().chain(&widths).flatten().chain(thermal.iter());
+        if let Some(bad) = all.copied().find(|value| !value.is_finite()) {
+            let what = "deviation of a chip that is calibrated";
+            return Err(crate::Error::Range { what, value: bad, allowed: "finite" });
+        }
         let mut settings = Vec::new();
         let (mut largest_error, mut steps, mut unreached) = (0.0, 0, 0);
         for (row, ((wanted, shift), widths)) in wanted.iter().zip(&shift).zip(&widths).enumerate() {
@@ -82,27 +87,29 @@ impl WdmBank {
             let given: Vec<f64> = given.iter().zip(shift).map(|(x, shift)| x + shift).collect();
             let (weights, _) = self.rows.row(&given, widths);
             let error = weights.iter().zip(wanted).map(|(got, want)| (got - want).abs());
-            // Not `f64::max`, which would hide NaN.
-            let error = error.fold(0.0, |worst, e| if e <= worst { worst } else { e });
-            let reached = error <= tolerance;
-            unreached += usize::from(!reached);
-            largest_error = if error <= largest_error { largest_error } else { error };
+            let error = error.fold(0.0, f64::max);
+            unreached += usize::from(error > tolerance);
+            largest_error = f64::max(largest_error, error);
             settings.extend(own.iter().map(|heat| self.config().setting_of(*heat)));
             settings.resize(settings.len() + self.rows.rings - used, 0.0);
         }
         let settings = Tensor::from_vec(settings, [wanted.len(), self.rows.rings])?;
         let settings = self.layout().unpack(&settings)?.to_dtype(weights.dtype())?;
+        let settings = settings.clamp(control.bounds.low, control.bounds.high)?;
         let controls = Controls::one(control.name, settings);
         Ok(Calibration { controls, largest_error, steps, unreached })
     }
 
     /// The detunings in nm with which the rings of a waveguide have these weights, and the steps that it took: from those that each
-    /// ring alone would need, Newton's method with steps halved while they lead away.
+    /// ring alone would need, Newton's method with steps halved while they lead away. A ring may go half the distance to the next laser,
+    /// one with a wider line as much farther as its line is wider.
     fn detune(&self, wanted: &[f64], widths: &[f64], tolerance: f64) -> (Vec<f64>, usize) {
         let rings = wanted.len();
-        let reach = Bounds { low: 0.0, high: self.config().reach_nm() };
-        let start =
-            |(wanted, width): (&f64, &f64)| bounded(width * self.nearest_detuning(*wanted), reach);
+        let reach =
+            |width: &f64| Bounds { low: 0.0, high: width.max(1.0) * self.config().reach_nm() };
+        let start = |(wanted, width): (&f64, &f64)| {
+            bounded(width * self.nearest_detuning(*wanted), reach(width))
+        };
         let mut x: Vec<f64> = wanted.iter().zip(widths).map(start).collect();
         // On resonance a weight has no slope.
         let least = 1e-3 * self.single().ring().full_width_nm();
@@ -120,8 +127,9 @@ impl WdmBank {
             let Some(by) = slopes.clone().lu().solve(&here) else { return (x, step) };
             let mut length = 1.0;
             let better = loop {
+                let step = x.iter().zip(&by).zip(widths);
                 let there: Vec<f64> =
-                    x.iter().zip(&by).map(|(x, by)| bounded(x - length * by, reach)).collect();
+                    step.map(|((x, by), width)| bounded(x - length * by, reach(width))).collect();
                 let (miss, slopes) = miss(&there);
                 if miss.norm() < here.norm() {
                     break Some((there, miss, slopes));

@@ -80,6 +80,7 @@ mod tests {
         System {
             name: "rings".into(),
             methods: ["a", "b", "c", "d", "e", "f"].map(str::to_owned).to_vec(),
+            checkpoints: Vec::new(),
             radius: 1.0,
             noise: 1.0,
             relative_radius: 1.0,
@@ -97,7 +98,8 @@ mod tests {
             let sharpness = (n / 3) as f64 + 0.2 * wiggle;
             let accuracy = 99.0 - 5.0 * sharpness;
             let measures = [sharpness, noise[(5 * n + 3) % 8], 1.0].map(Some).to_vec();
-            Network { method, measures, clean: 99.0, under: vec![accuracy, accuracy - 10.0] }
+            let under = vec![accuracy, accuracy - 10.0];
+            Network { method, epochs: 20, measures, clean: 99.0, under }
         };
         (0..18).map(of).collect()
     }

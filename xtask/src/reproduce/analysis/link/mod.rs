@@ -1,4 +1,4 @@
-//! Which measure of sharpness goes with robustness: rank correlations over networks of many methods and seeds.
+//! Which measure of sharpness goes with robustness: rank correlations over networks of many methods, seeds and checkpoints.
 
 mod correlate;
 mod measures;
@@ -12,7 +12,7 @@ use super::conditions::accuracies;
 use super::judged::{Case, Judged};
 use super::{Context, Findings};
 use crate::error::{Error, Result};
-use crate::reproduce::config::{Link, Plan, System, View};
+use crate::reproduce::config::{Link, Method, Plan, System, View};
 use crate::reproduce::training::{Job, fingerprint};
 use correlate::{Correlation, correlate};
 
@@ -24,11 +24,27 @@ const CLAIMED: &str = "lambda_max";
 #[serde(deny_unknown_fields)]
 struct Network {
     method: String,
+    /// How long it was trained.
+    #[serde(skip)]
+    epochs: usize,
     /// Measures of sharpness, in the order of their names; none where an eigenvalue did not converge.
     measures: Vec<Option<f64>>,
     /// Accuracy in percent without any deviation, and the mean under each condition.
     clean: f64,
     under: Vec<f64>,
+}
+
+/// A method as it is, and as it was on the way: a training that stops after so many epochs has the bits that the whole one had then.
+pub(crate) fn checkpoints(
+    key: &str,
+    method: &Method,
+    epochs: &[usize],
+) -> Result<Vec<(String, Method)>> {
+    let shorter = epochs.iter().filter(|epochs| **epochs < method.recipe.epochs).map(|epochs| {
+        let shorter = method.with_setting("epochs", *epochs as f64).map_err(Error::Usage)?;
+        Ok((format!("{key}-epochs{epochs}"), shorter))
+    });
+    std::iter::once(Ok((key.to_owned(), method.clone()))).chain(shorter).collect()
 }
 
 /// Whether a measure predicts robustness, by the interval of its correlation.
@@ -79,9 +95,10 @@ pub(super) fn analyse(spec: &Link, plan: &Plan, context: &Context<'_>) -> Result
             spec.images, view.name, spec.ascent_steps, spec.noise_pairs, spec.noise_pairs
         ),
         "A cell is Spearman's rank correlation of a measure with accuracy over all networks of the system: -1 where the \
-         flatter network is always the more accurate one. Intervals are of a bootstrap that draws methods with all their seeds. \
+         flatter network is always the more accurate one. Networks are of all seeds, and as they were on the way where a system has \
+         checkpoints; intervals are of a bootstrap that draws methods with all of theirs. \
          A measure predicts robustness if its whole interval is below 0; with few methods such an interval is rather too short. \
-         *Within methods* is the mean of the correlations of the seeds of each method that has three or more: what is left if methods are not \
+         *Within methods* is the mean of the correlations of the networks of each method that has three or more: what is left if methods are not \
          compared. \
          The training loss, which is no sharpness at all, is there to be beaten. The claim holds in a system if the whole \
          interval of lambda_max with the mean accuracy over all conditions is below 0."
@@ -101,34 +118,40 @@ fn networks(
     let training = context.data.train.range(0, spec.images)?;
     let images = context.images(view)?;
     let chips = plan.chips.unwrap_or(1) as u64;
+    // What was measured of a network does not depend on which others there are.
+    let alone = System { checkpoints: Vec::new(), ..system.clone() };
     let settings = (spec.images, spec.trace_products, spec.ascent_steps, spec.noise_pairs);
-    let settings = serde_json::to_string(&(settings, system, view, chips))
+    let settings = serde_json::to_string(&(settings, alone, view, chips))
         .map_err(|e| Error::Usage(e.to_string()))?;
+    let file = format!("sharpness-{}.json", fingerprint(&settings));
+    let measure = |of: &str, job: &Job| -> Result<Network> {
+        let run = context.network(&job.key, job.seed)?;
+        let epochs = job.method.recipe.epochs;
+        let path = job.folder(context.out, context.data)?.join(&file);
+        if context.resume
+            && let Ok(text) = std::fs::read_to_string(&path)
+            && let Ok(network) = serde_json::from_str(&text)
+        {
+            return Ok(Network { epochs, ..network });
+        }
+        eprintln!("  {}: {}, seed {}", system.name, job.key, job.seed);
+        let measures = measures::measure(spec, system, &job.method, run, &training)?;
+        let (clean, under) = accuracies(run, view, &images, &system.conditions, chips, context)?;
+        let mean = |chips: &Vec<f64>| chips.iter().sum::<f64>() / chips.len() as f64;
+        let under = under.iter().map(mean).collect();
+        let network = Network { method: of.to_owned(), epochs, measures, clean, under };
+        let text = serde_json::to_string(&network).map_err(|e| Error::Usage(e.to_string()))?;
+        store::write_atomic(&path, text.as_bytes())?;
+        Ok(network)
+    };
     let mut networks = Vec::new();
     for key in plan.methods.iter().filter(|key| system.methods.contains(key)) {
-        let method = &context.profile.methods[key];
-        let seeds = context.profile.seeds_of(key);
-        for (run, seed) in context.trained(key)?.into_iter().zip(seeds) {
-            let job = Job { key: key.clone(), method: method.clone(), seed: *seed };
-            let folder = job.folder(context.out, context.data)?;
-            let path = folder.join(format!("sharpness-{}.json", fingerprint(&settings)));
-            if context.resume
-                && let Ok(text) = std::fs::read_to_string(&path)
-                && let Ok(network) = serde_json::from_str(&text)
-            {
-                networks.push(network);
-                continue;
+        let stages = checkpoints(key, &context.profile.methods[key], &system.checkpoints)?;
+        for (stage, method) in stages {
+            for seed in context.profile.seeds_of(key) {
+                let job = Job { key: stage.clone(), method: method.clone(), seed: *seed };
+                networks.push(measure(key, &job)?);
             }
-            eprintln!("  {}: {}, seed {seed}", system.name, context.label(key));
-            let measures = measures::measure(spec, system, method, run, &training)?;
-            let (clean, under) =
-                accuracies(run, view, &images, &system.conditions, chips, context)?;
-            let mean = |chips: &Vec<f64>| chips.iter().sum::<f64>() / chips.len() as f64;
-            let under = under.iter().map(mean).collect();
-            let network = Network { method: key.clone(), measures, clean, under };
-            let text = serde_json::to_string(&network).map_err(|e| Error::Usage(e.to_string()))?;
-            store::write_atomic(&path, text.as_bytes())?;
-            networks.push(network);
         }
     }
     Ok(networks)
@@ -253,17 +276,21 @@ fn values(
     columns.extend(labels);
     let caption = format!("{}: what was measured, means over seeds", system.name);
     let mut table = Table::new(caption, columns)?;
-    for method in &system.methods {
-        let own: Vec<_> = networks.iter().filter(|n| n.method == *method).collect();
-        if own.is_empty() {
-            continue;
-        }
-        let mean = |pick: &dyn Fn(&Network) -> f64| {
-            Cell::Number(own.iter().map(|n| pick(n)).sum::<f64>() / own.len() as f64)
+    for alike in networks.chunk_by(|a, b| (&a.method, a.epochs) == (&b.method, b.epochs)) {
+        let first = &alike[0];
+        let whole = context.profile.methods.get(&first.method).map(|method| method.recipe.epochs);
+        let label = match whole {
+            Some(whole) if whole != first.epochs => {
+                format!("{}, {} of {whole} epochs", context.label(&first.method), first.epochs)
+            }
+            _ => context.label(&first.method),
         };
-        let mut line = vec![Cell::Text(context.label(method))];
+        let mean = |pick: &dyn Fn(&Network) -> f64| {
+            Cell::Number(alike.iter().map(pick).sum::<f64>() / alike.len() as f64)
+        };
+        let mut line = vec![Cell::Text(label)];
         for place in 0..names.len() {
-            let known: Vec<f64> = own.iter().filter_map(|n| n.measures[place]).collect();
+            let known: Vec<f64> = alike.iter().filter_map(|n| n.measures[place]).collect();
             line.push(match known.len() {
                 0 => Cell::Missing,
                 count => Cell::Number(known.iter().sum::<f64>() / count as f64),
@@ -274,4 +301,35 @@ fn values(
         table.push(line)?;
     }
     Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reproduce::config::{Catalogue, DataChoice, default_folder};
+    use crate::reproduce::data::Data;
+    use crate::reproduce::kept::Kept;
+    use crate::reproduce::training::{Training, run_all};
+
+    #[test]
+    fn a_checkpoint_is_what_a_longer_training_was_on_its_way() {
+        let catalogue = Catalogue::load(&default_folder()).unwrap();
+        let (data, _) = Data::load(DataChoice::Digits, None).unwrap();
+        let mut method = catalogue.profiles["quick"].methods["sat"].clone();
+        let mut recipe = serde_json::to_value(&method.recipe).unwrap();
+        (recipe["epochs"], recipe["images"]) = (2.into(), 128.into());
+        method.recipe = serde_json::from_value(recipe).unwrap();
+        let stages = checkpoints("sat", &method, &[1, 2, 3]).unwrap();
+        let keys = stages.iter().map(|(key, method)| (&key[..], method.recipe.epochs));
+        assert_eq!(keys.collect::<Vec<_>>(), [("sat", 2), ("sat-epochs1", 1)]);
+        let jobs: Vec<_> =
+            stages.into_iter().map(|(key, method)| Job { key, method, seed: 3 }).collect();
+        let out = tempfile::tempdir().unwrap();
+        let runs = run_all(&jobs, &data, out.path(), false, &Kept::default(), "training");
+        let loss = |key: &str| match &runs[&(key.to_owned(), 3)] {
+            Training::Done(run) => run.history[0].train_loss.to_bits(),
+            _ => panic!("{key} was not trained"),
+        };
+        assert_eq!(loss("sat"), loss("sat-epochs1"));
+    }
 }
