@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::confusion::ConfusionMatrix;
 use crate::interval::Interval;
+use crate::programmed::Programmed;
 use crate::{Error, Result};
 
 /// Which statistics batch-norm uses in an evaluation. There is no default: the choice decides much
@@ -131,7 +132,7 @@ impl Evaluator<'_> {
     /// asked for without calibration images.
     pub fn evaluate(&self, model: &dyn Model, chip: &Chip, data: &Dataset) -> Result<Evaluation> {
         check_layers(model, chip.iter().map(|(layer, _)| layer))?;
-        self.evaluate_on(model, &mut InSilico(chip), data)
+        self.evaluate_on(model, &mut Programmed::new(chip), data)
     }
 
     /// As [`Self::evaluate`] on what the outputs of layers come from: a chip, or the instruments of a lab
@@ -328,7 +329,7 @@ pub fn deploy(
         };
         mean_outputs(batches.iter().map(batch))
     };
-    let wanted = mean(&mut InSilico(&Chip::ideal()))?;
+    let wanted = mean(&mut Programmed::new(&Chip::ideal()))?;
     recalibrate(model, truth, calibration, images, normalisation)?;
     trim(model, &wanted, &mean(truth)?)
 }

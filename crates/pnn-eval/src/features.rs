@@ -8,6 +8,7 @@ use pnn_core::{Chip, Controls, PhysicalLayer, Tensor};
 use pnn_data::{Batches, Dataset};
 
 use crate::accuracy::{calibration_batches, forward, keeping_state, run};
+use crate::programmed::Programmed;
 use crate::{BatchNormMode, Error, Evaluation, Evaluator, Result};
 
 /// What a layer reads for every image of a data set (and for the calibration images, if batch-norm
@@ -81,12 +82,13 @@ impl Features {
     /// If a pass fails.
     pub fn evaluate(&self, rest: &dyn Model, chip: &Chip) -> Result<Evaluation> {
         keeping_state(rest, || {
+            let mut chip = Programmed::new(chip);
             for (seen, x) in self.calibration.iter().enumerate() {
-                forward(rest, &mut InSilico(chip), x, Mode::Calibrate { seen })?;
+                forward(rest, &mut chip, x, Mode::Calibrate { seen })?;
             }
             let mut evaluation = Evaluation::empty(self.classes);
             for (x, labels) in &self.batches {
-                let logits = forward(rest, &mut InSilico(chip), x, self.mode)?;
+                let logits = forward(rest, &mut chip, x, self.mode)?;
                 evaluation.add(&logits, labels)?;
             }
             Ok(evaluation)

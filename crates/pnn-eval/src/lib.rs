@@ -10,6 +10,7 @@ pub mod landscape;
 mod loss_surface;
 #[cfg(feature = "plots")]
 pub mod plot;
+mod programmed;
 pub mod report;
 mod sharpness;
 pub mod svg;

@@ -159,6 +159,20 @@ pub trait PhysicalLayer: Send + Sync {
         Ok(None)
     }
 
+    /// As [`Self::forward`], to the same bits, with the device's [`weights`](Self::weights) computed before: what many batches on one chip
+    /// share. `None` if the output is not made of inputs and weights alone.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    fn forward_with(
+        &self,
+        _x: &Tensor,
+        _weights: &Tensor,
+        _deviations: &Deviations,
+    ) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
     /// `dw/dx`, differentiable: how strongly each weight answers to a change of its physical
     /// setting (optical pruning flattens it). `None` if the device has no such measure.
     ///

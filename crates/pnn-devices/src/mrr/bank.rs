@@ -269,6 +269,15 @@ impl<F: TransferFunction> PhysicalLayer for MrrBank<F> {
         Ok(self.output(x, controls, deviations)?)
     }
 
+    fn forward_with(
+        &self,
+        x: &Tensor,
+        weights: &Tensor,
+        deviations: &Deviations,
+    ) -> pnn_core::Result<Option<Tensor>> {
+        deviations.shift(READOUT_ERROR, &self.product.apply(x, weights)?).map(Some)
+    }
+
     fn weights(
         &self,
         controls: &Controls,

@@ -25,7 +25,7 @@ pub enum Check {
     /// The output is finite, of the dtype of the input, and has the batch in front.
     Output,
     /// Two calls, and calls in pools of one and two threads, give the same bits, in the forward
-    /// and in the backward pass.
+    /// and in the backward pass; so does `forward_with` the device's weights.
     Determinism,
     /// f32 and f64 agree.
     Precision,

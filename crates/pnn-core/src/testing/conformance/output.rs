@@ -8,6 +8,7 @@ use crate::{DType, Tensor, Var};
 pub(super) fn check(subject: &Subject<'_>) -> Outcome {
     shape(subject)?;
     determinism(subject)?;
+    weights_before(subject)?;
     precision(subject)?;
     rows(subject)
 }
@@ -88,6 +89,19 @@ fn determinism(subject: &Subject<'_>) -> Outcome {
         compare(pool.install(|| forward_and_backward(subject))?, &doing)?;
     }
     Ok(())
+}
+
+/// Weights that were computed before give the same bits.
+fn weights_before(subject: &Subject<'_>) -> Outcome {
+    let (check, all) = (Check::Determinism, subject.all_deviations(Check::Determinism)?);
+    let (device, x) = (subject.device, subject.input);
+    let Some(weights) = check.ok(device.weights(&subject.controls, &all), "weights")? else {
+        return Ok(());
+    };
+    let doing = "forward_with its weights";
+    let Some(y) = check.ok(device.forward_with(x, &weights, &all), doing)? else { return Ok(()) };
+    let whole = subject.run(check, "all ports", x, &subject.controls, &all)?;
+    check.ok(check_same_bits(&y, &whole), doing)
 }
 
 fn precision(subject: &Subject<'_>) -> Outcome {

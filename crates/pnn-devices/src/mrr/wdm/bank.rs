@@ -290,6 +290,15 @@ impl PhysicalLayer for WdmBank {
         deviations.shift(READOUT_ERROR, &self.product.apply(x, &weights)?)
     }
 
+    fn forward_with(
+        &self,
+        x: &Tensor,
+        weights: &Tensor,
+        deviations: &Deviations,
+    ) -> pnn_core::Result<Option<Tensor>> {
+        deviations.shift(READOUT_ERROR, &self.product.apply(x, weights)?).map(Some)
+    }
+
     fn weights(
         &self,
         controls: &Controls,
