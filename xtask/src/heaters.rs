@@ -91,12 +91,9 @@ impl Banks {
             let none = Deviations::none();
             let deviations = chip.layer(layer.name()).unwrap_or(&none);
             let own = layer.controls().detach();
-            let weights = bank
-                .weights(&own, &none)?
-                .ok_or_else(|| Error::Usage(format!("layer {} has no weights", layer.name())))?;
-            let found = bank.calibrate(&weights, deviations, TOLERANCE)?;
+            let found = bank.recalibrate(&own, deviations, TOLERANCE)?;
             unreached += found.unreached;
-            waveguides += weights.dims().iter().product::<usize>().div_ceil(bank.config().channels);
+            waveguides += found.waveguides;
             largest_error = f64::max(largest_error, found.largest_error);
             set.insert(layer.name().to_owned(), found.controls);
         }

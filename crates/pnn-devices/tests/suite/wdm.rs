@@ -278,6 +278,38 @@ fn a_wider_line_has_its_weights_farther_out() {
     assert_eq!(error, "width_error is -1, allowed is (-1, infinity)");
 }
 
+/// Settings as training may leave them, on either side of their lasers, are found again for a chip that departs from the model.
+#[test]
+fn rings_are_set_anew_on_their_own_side() {
+    let bank = bank(linear(10, 4), WdmConfig::default(), 0.02, 0.3);
+    let shape = bank.controls()[0].shape.clone();
+    let seed = Seed::new(8);
+    // Heats of detunings from 0.04 to 0.3 nm on either side; on resonance itself a weight has no slope to follow.
+    let config = *bank.config();
+    let cold = config.nm_per_milliwatt * 1e-3 * config.resistance_ohm * 16.0;
+    let x = seed.tensor(Uniform::new(-0.26, 0.26).unwrap(), &shape, DType::F64).unwrap();
+    let current = |x: &f64| ((cold - x - 0.04 * x.signum()) / cold).sqrt() * 4.0;
+    let currents = values(&x).iter().map(current).collect();
+    let controls = Controls::one("current", Tensor::from_vec(currents, shape.clone()).unwrap());
+    let small = Uniform::new(-0.03, 0.03).unwrap();
+    let chip = Deviations::none()
+        .with(RESONANCE_SHIFT_NM, seed.child("shift").tensor(small, &shape, DType::F64).unwrap())
+        .with(WIDTH_ERROR, seed.child("width").tensor(small, &shape, DType::F64).unwrap());
+    let of = |controls: &Controls, chip: &Deviations| {
+        values(&bank.weights(controls, chip).unwrap().unwrap())
+    };
+    let wanted = of(&controls, &Deviations::none());
+    let found = bank.recalibrate(&controls, &chip, 1e-6).unwrap();
+    let off = |got: Vec<f64>| {
+        got.iter().zip(&wanted).filter(|(got, want)| (*got - *want).abs() > 1e-6).count()
+    };
+    assert_eq!((found.waveguides, off(of(&controls, &chip))), (12, 40));
+    assert_eq!((found.unreached, off(of(&found.controls, &chip))), (0, 0), "{found:?}");
+    let wanted = Tensor::from_vec(wanted, shape).unwrap();
+    let above = bank.calibrate(&wanted, &chip, 1e-6).unwrap();
+    assert!(above.unreached > 0, "the test needs other weights");
+}
+
 /// A line wider by 0.3 has at 0.494 nm the weight that the model has at 0.38: farther than half way to the next laser, where this heater
 /// can bring it.
 #[test]

@@ -184,7 +184,11 @@ impl WdmBank {
     }
 
     /// The weights that controls and deviations give.
-    fn programmed(&self, controls: &Controls, deviations: &Deviations) -> pnn_core::Result<Tensor> {
+    pub(super) fn programmed(
+        &self,
+        controls: &Controls,
+        deviations: &Deviations,
+    ) -> pnn_core::Result<Tensor> {
         deviations.check(&self.ports)?;
         let detunings = self.detunings_in_rows(controls, deviations)?;
         let widths = self.widths(deviations, detunings.dtype())?;
