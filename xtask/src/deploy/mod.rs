@@ -49,7 +49,7 @@ pub(crate) struct Args {
     /// Images that accuracy is taken on
     #[arg(long, default_value_t = 1000)]
     images: usize,
-    /// Folder of data sets [default: `PNN_DATA`, else data, else the embedded digits]
+    /// Folder of data sets [default: the embedded digits]
     #[arg(long)]
     data: Option<PathBuf>,
     /// Folder of experiments to read instead of the workspace's: temperatures, drift and crosstalk are those of its deployed-ring
@@ -95,7 +95,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let measured = args.curves.as_deref().map(MeasuredRings::read).transpose()?;
     let spread = spec.spread(measured.as_ref());
     let (data, _) = Data::load(DataChoice::Digits, args.data.as_ref())?;
-    if !data.is_mnist && trained_on.as_ref().is_some_and(|name| *name != data.name) {
+    if !data.is_mnist && trained_on.as_ref().is_some_and(|name| !name.starts_with(&data.name)) {
         let line = format!(
             "{} was trained on other images than the embedded digits ({}), which may be among them: give the test images of its own data, --data DIR",
             args.network.display(),
