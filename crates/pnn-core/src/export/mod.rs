@@ -79,12 +79,16 @@ impl Setting {
         Ok(Some(wide.elements::<f64>()?.iter().map(code).collect()))
     }
 
-    /// Refuses what is no number, or lies beyond a limit.
-    fn check(&self, limit: Bounds, allowed: &'static str) -> Result<()> {
+    /// Refuses what is no number, or lies beyond what `who` can do.
+    fn check(&self, who: &str, Bounds { low, high }: Bounds) -> Result<()> {
+        let unit = if self.unit == "1" { String::new() } else { format!(" {}", self.unit) };
         let wide = self.values.to_dtype(DType::F64)?;
-        let inside = |value: &&f64| !(value.is_finite() && limit.contains(**value));
-        match wide.elements::<f64>()?.iter().find(inside) {
-            Some(value) => Err(Error::Range { what: self.key(), value: *value, allowed }),
+        let beyond = |value: &&f64| !(value.is_finite() && (low..=high).contains(*value));
+        match wide.elements::<f64>()?.iter().find(beyond) {
+            Some(value) => Err(Error::Unsupported {
+                device: format!("{who} of {}, from {low} to {high}{unit},", self.key()),
+                capability: format!("a setting of {value}"),
+            }),
             None => Ok(()),
         }
     }
@@ -117,12 +121,12 @@ impl Settings {
         }
         let (controls, drives) = of_layers(model)?;
         for control in &controls {
-            control.check(control.bounds, "finite and within its bounds")?;
+            control.check("the device", control.bounds)?;
         }
         if let Some(range) = converter.and_then(|converter| converter.over) {
             let all = controls.iter().chain(&drives);
             for set in all.filter(|set| set.levels != Levels::Periodic) {
-                set.check(range, "what the converter can set")?;
+                set.check("the converter", range)?;
             }
         }
         Ok(Self { controls, drives, converter })
@@ -240,7 +244,7 @@ impl Settings {
         let own = settings.checksum()?;
         if own == sum {
             for control in &settings.controls {
-                control.check(control.bounds, "finite and within its bounds")?;
+                control.check("the device", control.bounds)?;
             }
             return Ok(settings);
         }
