@@ -63,8 +63,8 @@ impl Heaters {
 /// The banks of a LeNet-5 of heated rings, by layer.
 pub(crate) struct Banks(BTreeMap<String, Arc<WdmBank>>);
 
-/// Weights that calibration comes to, of a range of 2.
-const TOLERANCE: f64 = 1e-4;
+/// What a weight may be off where heaters were set anew, of a range of 2.
+pub(crate) const TOLERANCE: f64 = 1e-4;
 
 impl Banks {
     pub(crate) fn of(chip: &RingChip) -> Result<Self> {
@@ -105,7 +105,7 @@ impl Banks {
 pub(crate) struct SetAnew {
     /// What is set, layer by layer.
     pub(crate) set: BTreeMap<String, Controls>,
-    /// The share of waveguides on which some weight is off by more than a ten-thousandth: out of reach.
+    /// The share of waveguides on which some weight is off by more than [`TOLERANCE`]: out of reach.
     pub(crate) unreached: f64,
     /// By how much a weight is off at most.
     pub(crate) largest_error: f64,

@@ -14,7 +14,7 @@ use pnn_eval::{BatchNormMode, Evaluation, Evaluator, Report};
 use pnn_train::{Recipe, Trained};
 
 use crate::error::{Error, Result};
-use crate::heaters::{Banks, SetAnew};
+use crate::heaters::{Banks, SetAnew, TOLERANCE};
 use crate::networks::KeptNetwork;
 use crate::reproduce::config::{Ambient, Analysis, Catalogue, DataChoice, default_folder};
 use crate::reproduce::data::Data;
@@ -123,9 +123,9 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let settings_anew = deployment.settings_of(&found)?;
     settings_anew.write(&anew)?;
     deployment.verify(&settings_anew, &anew)?;
-    for (set, folder) in [(false, &args.out), (true, &anew)] {
-        let chip = deployment.set(&chip, set)?;
-        deployment.write_electronics(folder, &chip, Some(CALIBRATION))?;
+    let chips = [deployment.set(&chip, None)?, deployment.set(&chip, Some(&found))?];
+    for (chip, folder) in chips.iter().zip([&args.out, &anew]) {
+        deployment.write_electronics(folder, chip, Some(CALIBRATION))?;
     }
     println!(
         "settings: controls.csv, .json, .safetensors and .npy in {} as trained, in {} for this chip; biases and statistics in electronics*.safetensors",
@@ -135,7 +135,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
 
     let spread = &deployment.spread;
     let about = format!(
-        "{} Heaters that are set anew leave some weight off by more than 0.0001 on {:.2} % of its waveguides, and by {:.3} at most. All that is set is rounded as the converters do. Resonances of chips spread by {:.2} half-widths, {:.3} nm, and their widths by {:.0} % ({}), in all layers; crosstalk differs by {} from what training knew \
+        "{} Heaters that are set anew leave some weight off by more than {TOLERANCE} on {:.2} % of its waveguides, and by {:.3} at most. All that is set is rounded as the converters do. Resonances of chips spread by {:.2} half-widths, {:.3} nm, and their widths by {:.0} % ({}), in all layers; crosstalk differs by {} from what training knew \
          (standard deviation). Settings are for {} C; resonances move by {} nm/K.",
         match &args.deviations {
             Some(path) => format!("The chip is that of {}.", path.display()),
@@ -157,9 +157,9 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         .provenance("data", format!("{}, first {} test images", data.name, args.images))
         .provenance("settings (SHA-256)", settings.checksum()?)
         .provenance("commit", commit());
-    let (accuracy, headline) = accuracy(&deployment, &chip, about)?;
+    let (accuracy, headline) = accuracy(&deployment, &chips, about)?;
     report = report.summary(headline).section(accuracy);
-    let (tolerance, headline) = tolerance(&deployment, &chip, args.tolerance)?;
+    let (tolerance, headline) = tolerance(&deployment, &chips, args.tolerance)?;
     report = report.summary(headline).section(tolerance);
     let (power, headline) = power(&deployment, &found)?;
     report = report.summary(headline).section(power);
@@ -313,13 +313,11 @@ impl Deployment {
         Ok(store::save(&folder.join(name), &state, &metadata)?)
     }
 
-    /// The chip as a way of setting its heaters leaves it, rounded as the converters do.
-    fn set(&self, chip: &Chip, anew: bool) -> Result<Chip> {
-        let (mut set, settings) = if anew {
-            let found = self.banks.calibrated(self.model.as_ref(), chip)?;
-            (found.on(self.model.as_ref(), chip)?, self.settings_of(&found)?)
-        } else {
-            (chip.clone(), Settings::of(self.model.as_ref(), Some(self.converter))?)
+    /// The chip with heaters as trained or set anew, rounded as the converters do.
+    fn set(&self, chip: &Chip, anew: Option<&SetAnew>) -> Result<Chip> {
+        let (mut set, settings) = match anew {
+            Some(found) => (found.on(self.model.as_ref(), chip)?, self.settings_of(found)?),
+            None => (chip.clone(), Settings::of(self.model.as_ref(), Some(self.converter))?),
         };
         for drive in &settings.drives {
             let range = self.converter.over.unwrap_or(drive.bounds);

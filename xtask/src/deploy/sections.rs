@@ -16,18 +16,21 @@ const STEP: f64 = 0.25;
 const SPREADS: [f64; 7] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0];
 const CHIPS: u64 = 8;
 
+/// Of how many of the ways tolerance is looked for: the first.
+const TOLERATED: usize = 4;
+
 /// What is done on a chip: whether its heaters are set anew, and how its outputs are read.
 const WAYS: [(&str, bool, BatchNormMode); 5] = [
     ("as trained", false, BatchNormMode::Running),
-    ("batch-norm recalibrated", false, BatchNormMode::Recalibrated(CALIBRATION)),
     ("recalibrated, biases trimmed", false, BatchNormMode::Trimmed(CALIBRATION)),
     ("heaters set anew", true, BatchNormMode::Running),
     ("heaters set anew, recalibrated, biases trimmed", true, BatchNormMode::Trimmed(CALIBRATION)),
+    ("batch-norm recalibrated", false, BatchNormMode::Recalibrated(CALIBRATION)),
 ];
 
 pub(super) fn accuracy(
     deployment: &Deployment,
-    chip: &Chip,
+    chips: &[Chip; 2],
     about: String,
 ) -> Result<(Section, String)> {
     let celsius = &deployment.spec.celsius;
@@ -40,7 +43,6 @@ pub(super) fn accuracy(
     let mut progress = Progress::new("temperatures", (WAYS.len() * celsius.len()) as u64);
     let mut words = Vec::new();
     let model = deployment.evaluate(BatchNormMode::Running, &Chip::ideal())?.accuracy(0.95)?;
-    let chips = [deployment.set(chip, false)?, deployment.set(chip, true)?];
     for (done, (name, anew, mode)) in WAYS.into_iter().enumerate() {
         let set = &chips[usize::from(anew)];
         let mut line = vec![Cell::from(name), Cell::Interval(model)];
@@ -97,7 +99,7 @@ fn reached(value: Option<f64>, first: f64, farthest: f64) -> String {
 
 pub(super) fn tolerance(
     deployment: &Deployment,
-    chip: &Chip,
+    chips: &[Chip; 2],
     allowed: f64,
 ) -> Result<(Section, String)> {
     let (mut table, mut series) = (
@@ -115,11 +117,10 @@ pub(super) fn tolerance(
     let mut words = Vec::new();
     let count = (FARTHEST / STEP) as i32;
     let each = (2 * count + 1) as u64 + SPREADS.len() as u64 * CHIPS;
-    let mut progress = Progress::new("tolerance", 4 * each);
+    let mut progress = Progress::new("tolerance", TOLERATED as u64 * each);
     let mut done = 0;
     let model = deployment.evaluate(BatchNormMode::Running, &Chip::ideal())?.percent();
-    let chips = [deployment.set(chip, false)?, deployment.set(chip, true)?];
-    for (name, anew, mode) in [WAYS[0], WAYS[2], WAYS[3], WAYS[4]] {
+    for (name, anew, mode) in WAYS.into_iter().take(TOLERATED) {
         let set = &chips[usize::from(anew)];
         let mut points = Vec::new();
         for step in -count..=count {
@@ -139,7 +140,10 @@ pub(super) fn tolerance(
             let mut sum = 0.0;
             for chip in 0..CHIPS {
                 progress.at(done, &format!("{name}, {spread} times the spread"));
-                let chip = deployment.set(&deployment.chip(chip, spread)?, anew)?;
+                let chip = deployment.chip(chip, spread)?;
+                let found =
+                    anew.then(|| deployment.banks.calibrated(deployment.model.as_ref(), &chip));
+                let chip = deployment.set(&chip, found.transpose()?.as_ref())?;
                 sum += deployment.evaluate(mode, &chip)?.percent();
                 done += 1;
             }

@@ -112,12 +112,18 @@ impl Settings {
     /// The present settings of a model, with the codes of converters if there are any.
     ///
     /// # Errors
-    /// If a device cannot say what it programs, a control is no number or beyond its bounds, the bits lie outside [1, 24], or a setting
+    /// If a device cannot say what it programs, a control is no number or beyond its bounds, the bits lie outside [1, 24] or their range is none, or a setting
     /// beyond what the converter can set.
     pub fn of(model: &dyn Model, converter: Option<Converter>) -> Result<Self> {
         if let Some(Converter { bits, .. }) = converter.filter(|c| !(1..=24).contains(&c.bits)) {
             let (what, value) = ("bits of a converter".into(), f64::from(bits));
             return Err(Error::Range { what, value, allowed: "[1, 24]" });
+        }
+        if let Some(Bounds { low, high }) = converter.and_then(|converter| converter.over)
+            && !(low.is_finite() && high.is_finite() && low < high)
+        {
+            let (what, value) = ("range of a converter".into(), high - low);
+            return Err(Error::Range { what, value, allowed: "(0, infinity)" });
         }
         let (controls, drives) = of_layers(model)?;
         for control in &controls {

@@ -174,6 +174,10 @@ fn what_no_lab_can_set_is_refused() {
     let narrow = error(Some(Bounds { low: 0.0, high: 0.25 }));
     let converter = "the converter of fc.weight, from 0 to 0.25, does not support a setting of 0.5";
     assert_eq!(narrow, converter);
+    for none in [Bounds::UNBOUNDED, Bounds { low: 1.0, high: 1.0 }] {
+        let none = error(Some(none));
+        assert!(none.starts_with("range of a converter is") && none.ends_with("(0, infinity)"));
+    }
     // A file may say so, too.
     let folder = tempfile::tempdir().unwrap();
     let mut settings = Settings::of(&network, None).unwrap();

@@ -221,9 +221,18 @@ impl<F: TransferFunction> MrrBank<F> {
 
     fn output(&self, x: &Tensor, controls: &Controls, deviations: &Deviations) -> Result<Tensor> {
         deviations.check(&self.ports)?;
-        let y = self.product.apply(x, &self.programmed(controls, deviations)?)?;
-        Ok(deviations.shift(READOUT_ERROR, &y)?)
+        Ok(read_out(&self.product, x, &self.programmed(controls, deviations)?, deviations)?)
     }
+}
+
+/// What detectors behind a bank of these weights read.
+pub(super) fn read_out(
+    product: &Product,
+    x: &Tensor,
+    weights: &Tensor,
+    deviations: &Deviations,
+) -> pnn_core::Result<Tensor> {
+    deviations.shift(READOUT_ERROR, &product.apply(x, weights)?)
 }
 
 impl<F: TransferFunction> PhysicalLayer for MrrBank<F> {
@@ -275,7 +284,7 @@ impl<F: TransferFunction> PhysicalLayer for MrrBank<F> {
         weights: &Tensor,
         deviations: &Deviations,
     ) -> pnn_core::Result<Option<Tensor>> {
-        deviations.shift(READOUT_ERROR, &self.product.apply(x, weights)?).map(Some)
+        read_out(&self.product, x, weights, deviations).map(Some)
     }
 
     fn weights(

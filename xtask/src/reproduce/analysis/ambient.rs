@@ -1,5 +1,7 @@
 //! Chips of heated rings at several temperatures: accuracy, yield and power.
 
+use std::collections::BTreeSet;
+
 use pnn_core::{Chip, Seed};
 use pnn_eval::plot::{Axis, Histogram, LineSeries, bin_edges, histogram_chart, line_chart};
 use pnn_eval::{Cell, Column, Interval, Table};
@@ -9,7 +11,7 @@ use super::judged::{Judged, contest};
 use super::transfer::{good, yielded};
 use super::{Context, Figures, Findings};
 use crate::error::{Error, Result};
-use crate::heaters::{Banks, Heaters, SYMBOLS};
+use crate::heaters::{Banks, Heaters, SYMBOLS, TOLERANCE};
 use crate::reproduce::config::{Ambient, Plan, View};
 use crate::reproduce::front::Deployed;
 use crate::reproduce::measured::RingSpread;
@@ -253,7 +255,7 @@ fn powers(spec: &Ambient, plan: &Plan, unreached: &[f64], context: &Context<'_>)
         format!(
             "Heaters, mean over seeds: I^2 R of all rings at once, and its energy for an image in {SYMBOLS} symbols at {} GBd, one for each position of a \
              convolution and each fully connected layer. Lasers, modulators, detectors, converters and the holding of temperature are not in it. The last \
-             column: waveguides on which heaters set anew for a chip leave some weight off by more than 0.0001",
+             column: waveguides on which heaters set anew for a chip leave some weight off by more than {TOLERANCE}",
             spec.gigabaud
         ),
         vec![
@@ -299,9 +301,18 @@ fn settings(plan: &Plan, context: &Context<'_>) -> Result<(pnn_eval::Svg, String
     let x = Axis::linear("heater setting").unit(unit);
     let y = Axis::linear("share of rings");
     let svg = histogram_chart("What heaters are set to", &x, &y, &edges, &series)?;
-    Ok((svg, "Of all layers, first seed. A ring that is heated alone is on resonance with its laser at 4 mA; less current leaves its resonance at \
-               shorter wavelengths than the laser's."
-        .to_owned()))
+    let at: BTreeSet<String> = plan
+        .methods
+        .iter()
+        .map(|key| {
+            context.profile.methods[key].recipe.ring_chip.bank.resonance_milliamp.to_string()
+        })
+        .collect();
+    let at = at.into_iter().collect::<Vec<_>>().join(" or ");
+    let words = format!(
+        "Of all layers, first seed. A ring that is heated alone is on resonance with its laser at {at} mA; less current leaves its resonance at shorter wavelengths than the laser's."
+    );
+    Ok((svg, words))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::config::heats;
 use super::layout::Layout;
 use super::spectral::Rows;
 use super::{ThermalCrosstalk, WdmConfig};
+use crate::mrr::bank::read_out;
 use crate::mrr::{
     READOUT_ERROR, RESONANCE_SHIFT_NM, Ring, RingWeight, TransferFunction, WEIGHT_ERROR,
 };
@@ -291,7 +292,7 @@ impl PhysicalLayer for WdmBank {
         deviations: &Deviations,
     ) -> pnn_core::Result<Tensor> {
         let weights = self.programmed(controls, deviations)?;
-        deviations.shift(READOUT_ERROR, &self.product.apply(x, &weights)?)
+        read_out(&self.product, x, &weights, deviations)
     }
 
     fn forward_with(
@@ -300,7 +301,7 @@ impl PhysicalLayer for WdmBank {
         weights: &Tensor,
         deviations: &Deviations,
     ) -> pnn_core::Result<Option<Tensor>> {
-        deviations.shift(READOUT_ERROR, &self.product.apply(x, weights)?).map(Some)
+        read_out(&self.product, x, weights, deviations).map(Some)
     }
 
     fn weights(

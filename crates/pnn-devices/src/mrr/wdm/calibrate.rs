@@ -65,8 +65,8 @@ impl WdmBank {
         self.calibrate_from(weights, None, deviations, tolerance)
     }
 
-    /// The settings with which a chip has the weights that the model has at `controls`, as [`Self::calibrate`], but with each ring on the
-    /// side of its laser on which it is there: what training put below its laser has no place above it that acts on its neighbours alike.
+    /// The settings with which a chip has the weights that the model has at `controls`, as [`Self::calibrate`], but from where each
+    /// ring is there, on either side of its laser: what training put below its laser has no place above it that acts on its neighbours alike.
     ///
     /// # Errors
     /// As [`Self::calibrate`], and if the controls do not fit.
@@ -137,15 +137,16 @@ impl WdmBank {
             settings.resize(self.rows.rings, 0.0);
             settings
         };
+        let reached = |found: &Found| found.error <= tolerance;
         let settings = rows.iter().flat_map(setting).collect();
         let settings = Tensor::from_vec(settings, [rows.len(), self.rows.rings])?;
         let settings = self.layout().unpack(&settings)?.to_dtype(weights.dtype())?;
         let settings = settings.clamp(control.bounds.low, control.bounds.high)?;
         Ok(Calibration {
             controls: Controls::one(control.name, settings),
-            largest_error: rows.iter().map(|found| found.error).fold(0.0, f64::max),
+            largest_error: worst(rows.iter().map(|found| found.error)),
             steps: rows.iter().map(|found| found.steps).max().unwrap_or(0),
-            unreached: rows.iter().filter(|found| found.error > tolerance).count(),
+            unreached: rows.iter().filter(|found| !reached(found)).count(),
             waveguides: rows.len(),
         })
     }
@@ -173,7 +174,7 @@ impl WdmBank {
         let given = given.iter().zip(guide.shift).map(|(heat, shift)| cold - heat + shift);
         let (weights, _) = self.rows.row(&given.collect::<Vec<f64>>(), guide.widths);
         let error = weights.iter().zip(guide.wanted).map(|(got, want)| (got - want).abs());
-        Found { heats: own.as_slice().to_vec(), error: error.fold(0.0, f64::max), steps }
+        Found { heats: own.as_slice().to_vec(), error: worst(error), steps }
     }
 
     /// The detunings in nm with which the rings of a waveguide have these weights, and the steps that it took: from those that each
@@ -224,6 +225,25 @@ impl WdmBank {
     }
 }
 
+/// The largest, or NaN if there is one: `f64::max` would hide it.
+fn worst(errors: impl Iterator<Item = f64>) -> f64 {
+    errors
+        .fold(0.0, |worst: f64, error| if worst.is_nan() || error <= worst { worst } else { error })
+}
+
 fn bounded(value: f64, bounds: Bounds) -> f64 {
     value.clamp(bounds.low, bounds.high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::worst;
+
+    #[test]
+    fn what_is_no_number_is_the_worst() {
+        assert_eq!(worst([0.1, 0.3, 0.2].into_iter()), 0.3);
+        for errors in [[f64::NAN, 0.3, 0.2], [0.1, f64::NAN, 0.2], [0.1, 0.3, f64::NAN]] {
+            assert!(worst(errors.into_iter()).is_nan(), "{errors:?}");
+        }
+    }
 }
