@@ -2,8 +2,8 @@
 
     python3 publish.py OUT FOLDER EXPERIMENT,... [METHOD,...]
 
-OUT is the run's --out, FOLDER a name such as controlled-freespace. Tables, figures, the metrics of each epoch, tunings and results.json go to FOLDER; the weights of
-seed 0 of the methods named to weights/FOLDER-METHOD-seed0.safetensors.
+OUT is the run's --out, FOLDER a name such as controlled-freespace. Tables, figures, the metrics of each epoch, tunings, what sharpness-link measured of each network and
+results.json go to FOLDER; the weights of seed 0 of the methods named to weights/FOLDER-METHOD-seed0.safetensors.
 """
 
 import json
@@ -40,6 +40,9 @@ for run in sorted(runs.iterdir()) if runs.is_dir() else []:
         (target / "runs").mkdir(exist_ok=True)
         shutil.copy(run, target / "runs" / f"{tuning[1]}.json")
     elif trained := re.fullmatch(r"(.+)-seed(\d+)-[0-9a-f]{12}", run.name):
+        for measured in run.glob("sharpness-*.json"):
+            (target / "runs").mkdir(exist_ok=True)
+            shutil.copy(measured, target / "runs" / f"{trained[1]}-seed{trained[2]}.sharpness.json")
         if (run / "weights.safetensors").exists():
             (target / "runs").mkdir(exist_ok=True)
             shutil.copy(run / "metrics.jsonl", target / "runs" / f"{trained[1]}-seed{trained[2]}.metrics.jsonl")
