@@ -24,7 +24,7 @@ pub use features::Features;
 pub use interval::{Interval, Method};
 pub use loss_surface::{DeviationAxis, LossSurface, Reduction, Spread};
 pub use report::{Report, Section, Verdict};
-pub use sharpness::{Sharpness, SharpnessSettings};
+pub use sharpness::{DeviationSharpness, Sharpness, SharpnessSettings};
 pub use svg::Svg;
 pub use sweep::{SweepPoint, on_port, sweep};
 pub use table::{Cell, Column, Table};

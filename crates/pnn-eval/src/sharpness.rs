@@ -3,7 +3,7 @@
 use pnn_core::Seed;
 use pnn_core::curvature::{
     Differences, Eigenpair, Estimate, Extremes, Hessian, Lanczos, Neighbourhood, Operator, Scaling,
-    Surface, hutch_plus_plus, rise_in_ball, rise_under_noise,
+    Surface, frobenius_norm, hutch_plus_plus, rise_in_ball, rise_under_noise,
 };
 
 use crate::{Cell, Column, Result, Table};
@@ -23,7 +23,7 @@ pub struct SharpnessSettings {
     pub ascent_steps: usize,
     /// Samples of noise, each with both signs; 20.
     pub noise_pairs: usize,
-    /// Hessian products of the trace; 30.
+    /// Hessian products of a trace, of which the Frobenius norm takes a third as many more; 30.
     pub trace_products: usize,
     /// Largest residual of an eigenvalue, relative to it; 0.01.
     pub tolerance: f64,
@@ -52,12 +52,16 @@ pub struct Sharpness {
     pub loss: f64,
     /// The largest eigenvalue of the Hessian with its eigenvector; none if Lanczos' method did not converge.
     pub lambda_max: Option<Eigenpair>,
-    /// The trace of the Hessian, by Hutch++.
+    /// The trace of the Hessian, by Hutch++. Negative curvature counts against positive: a small trace may be that of a flat
+    /// point or of one that bends as much down as up.
     pub trace: Estimate,
+    /// The Frobenius norm of the Hessian, the root of the sum of its squared eigenvalues: curvature of either sign.
+    pub frobenius_norm: Estimate,
     /// The largest eigenvalue of `|x_i| H_ij |x_j|`, which does not change when weights are scaled up and what follows
     /// them down.
     pub relative_lambda_max: Option<Eigenpair>,
-    /// SAM's sharpness: the largest rise of the loss that a climb found within a radius.
+    /// SAM's sharpness: the largest rise of the loss that climbs found within a radius, from the point and along the
+    /// eigenvector of `lambda_max`.
     pub rise_in_ball: f64,
     /// The same in units of each parameter's size.
     pub rise_in_relative_ball: f64,
@@ -114,6 +118,7 @@ impl Sharpness {
     /// assert!((found.lambda_max.unwrap().value - 3.0).abs() < 1e-6);
     /// assert!((found.relative_lambda_max.unwrap().value - 4.0).abs() < 1e-6);
     /// assert!((found.trace.value - 4.0).abs() < 1e-6);
+    /// assert!((found.frobenius_norm.value - 10f64.sqrt()).abs() < 1e-6);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -130,14 +135,19 @@ impl Sharpness {
         let lanczos = Lanczos::extremes(1, 0).tolerance(settings.tolerance);
         let lambda_max = converged(lanczos.run(&mut hessian, seed))?;
         let trace = hutch_plus_plus(&mut hessian, settings.trace_products, seed)?;
+        let samples = (settings.trace_products / 3).max(1);
+        let frobenius_norm = frobenius_norm(&mut hessian, samples, &seed.child("norm"))?;
         let mut relative = Relative { hessian: &mut hessian, sizes };
         let relative_lambda_max = converged(lanczos.run(&mut relative, seed))?;
         let differences = hessian.differences();
-        let mut ball = |size, scaling| -> Result<f64> {
-            Ok(rise_in_ball(surface, Neighbourhood { size, scaling }, settings.ascent_steps)?.value)
+        let mut ball = |size, scaling, sharpest: &Option<Eigenpair>| -> Result<f64> {
+            let sharpest: Vec<&[f64]> = sharpest.iter().map(|pair| &pair.vector[..]).collect();
+            let ball = Neighbourhood { size, scaling };
+            Ok(rise_in_ball(surface, ball, settings.ascent_steps, &sharpest)?.value)
         };
-        let in_ball = ball(settings.radius, Scaling::Plain)?;
-        let in_relative_ball = ball(settings.relative_radius, Scaling::Adaptive)?;
+        let in_ball = ball(settings.radius, Scaling::Plain, &lambda_max)?;
+        let in_relative_ball =
+            ball(settings.relative_radius, Scaling::Adaptive, &relative_lambda_max)?;
         let mut noise = |size, scaling| {
             rise_under_noise(surface, Neighbourhood { size, scaling }, settings.noise_pairs, seed)
         };
@@ -145,6 +155,7 @@ impl Sharpness {
             loss,
             lambda_max,
             trace,
+            frobenius_norm,
             relative_lambda_max,
             rise_in_ball: in_ball,
             rise_in_relative_ball: in_relative_ball,
@@ -155,10 +166,11 @@ impl Sharpness {
     }
 
     /// Names of the measures, in the order of [`values`](Self::values).
-    pub const NAMES: [&'static str; 8] = [
+    pub const NAMES: [&'static str; 9] = [
         "training loss",
         "lambda_max",
         "trace",
+        "Frobenius norm",
         "relative lambda_max",
         "rise in a ball",
         "rise in a relative ball",
@@ -169,12 +181,13 @@ impl Sharpness {
     /// All measures, none for an eigenvalue that did not converge or what is no finite number; the loss is that of the
     /// images given, which are training images as a rule.
     #[must_use]
-    pub fn values(&self) -> [Option<f64>; 8] {
+    pub fn values(&self) -> [Option<f64>; 9] {
         let value = |pair: &Option<Eigenpair>| pair.as_ref().map(|pair| pair.value);
         [
             Some(self.loss),
             value(&self.lambda_max),
             Some(self.trace.value),
+            Some(self.frobenius_norm.value),
             value(&self.relative_lambda_max),
             Some(self.rise_in_ball),
             Some(self.rise_in_relative_ball),
@@ -201,6 +214,7 @@ impl Sharpness {
             None,
             residual(&self.lambda_max),
             error(&self.trace),
+            error(&self.frobenius_norm),
             residual(&self.relative_lambda_max),
             None,
             None,
@@ -221,8 +235,78 @@ impl Sharpness {
         let Differences { products, step, shortened, unresolved, largest_error, .. } =
             self.differences;
         format!(
-            "{products} Hessian products by central differences of gradients in f64, steps from {step:.1e}, shortened in {shortened} batches and at a kink at \
+            "{products} Hessian products by central differences of gradients in f64, steps from {step:.1e}, shortened in {shortened} products of a batch and at a kink at \
              every step in {unresolved}; the largest error of a batch's product is {largest_error:.1e} of it."
         )
+    }
+}
+
+/// How the loss bends in what a device does wrong: its sharpness in the space of deviations, on a surface that
+/// [`LossSurface::of_deviations`](crate::LossSurface::of_deviations) makes, at no deviation. What is trained stays.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DeviationSharpness {
+    /// The mean rise of the loss under a step of the deviation: over both signs if it is one number, as a drift is, else over
+    /// pairs of normal noise of one step on each of its entries.
+    pub rise: f64,
+    /// The length of the gradient, in loss per step; none where the loss is not smooth.
+    pub slope: Option<f64>,
+    /// The trace of the Hessian, by Hutch++, in loss per step squared: twice what the rise would be if the loss were a
+    /// parabola. None where the loss is not smooth.
+    pub curvature: Option<f64>,
+    /// The largest error of a Hessian product of a batch, relative to it.
+    pub largest_error: f64,
+}
+
+impl DeviationSharpness {
+    /// All three at the surface's present point. `smooth` says whether the loss is differentiable there: a picture that moves
+    /// by pixels is not.
+    ///
+    /// ```
+    /// use pnn_core::curvature::Surface;
+    /// use pnn_core::{Bounds, ParamSet, Parameter, Seed, Tensor, Var};
+    /// use pnn_eval::{DeviationSharpness, SharpnessSettings};
+    /// let (x, bounds) = (Var::new(&Tensor::new([0.0])?), Bounds::UNBOUNDED);
+    /// let parameters = ParamSet::new([Parameter { name: "drift".into(), var: x.clone(), bounds }])?;
+    /// // 3 x^2 + x.
+    /// let mut surface = Surface::new(parameters, 1, move |_| {
+    ///     let x = x.tensor();
+    ///     (x.sqr()? * 3.0)?.sum_all()? + x.sum_all()?
+    /// })?;
+    /// let settings = SharpnessSettings::default();
+    /// let found = DeviationSharpness::measure(&mut surface, true, &settings, &Seed::new(0))?;
+    /// assert!((found.rise - 3.0).abs() < 1e-12);
+    /// assert!((found.slope.unwrap() - 1.0).abs() < 1e-12);
+    /// assert!((found.curvature.unwrap() - 6.0).abs() < 1e-6);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If a setting is outside its range or the loss cannot be evaluated.
+    pub fn measure(
+        surface: &mut Surface<'_>,
+        smooth: bool,
+        settings: &SharpnessSettings,
+        seed: &Seed,
+    ) -> Result<Self> {
+        let rise = if surface.dim() == 1 {
+            let here = surface.point()?[0];
+            let sides = [surface.loss_at(&[here + 1.0])?, surface.loss_at(&[here - 1.0])?];
+            0.5 * (sides[0] + sides[1]) - surface.loss()?
+        } else {
+            let step = Neighbourhood { size: 1.0, scaling: Scaling::Plain };
+            rise_under_noise(surface, step, settings.noise_pairs, seed)?.value
+        };
+        if !smooth {
+            return Ok(Self { rise, slope: None, curvature: None, largest_error: 0.0 });
+        }
+        let mut hessian = Hessian::new(surface)?;
+        let slope = hessian.gradient().iter().map(|g| g * g).sum::<f64>().sqrt();
+        let curvature = if hessian.dim() == 1 {
+            hessian.apply(&[1.0])?[0]
+        } else {
+            hutch_plus_plus(&mut hessian, settings.trace_products, seed)?.value
+        };
+        let largest_error = hessian.differences().largest_error;
+        Ok(Self { rise, slope: Some(slope), curvature: Some(curvature), largest_error })
     }
 }

@@ -12,7 +12,8 @@ pub struct Density {
 }
 
 impl Density {
-    /// The density at `x`, with each mass spread by a normal distribution of standard deviation `width`.
+    /// The density at `x`, with each mass spread by a normal distribution of standard deviation `width`, which is above
+    /// 0.
     #[must_use]
     pub fn at(&self, x: f64, width: f64) -> f64 {
         let scale = 1.0 / (width * (2.0 * std::f64::consts::PI).sqrt());
@@ -42,14 +43,14 @@ impl Density {
 /// 1075, 2017; for neural networks Ghorbani et al., ICML 2019).
 ///
 /// # Errors
-/// If there is no start or no step, or a product fails.
+/// If there is no start, no step or no row, or a product fails.
 pub fn spectral_density(
     matrix: &mut dyn Operator,
     starts: usize,
     steps: usize,
     seed: &Seed,
 ) -> Result<Density> {
-    for (what, value) in [("starts", starts), ("steps", steps)] {
+    for (what, value) in [("starts", starts), ("steps", steps), ("rows", matrix.dim())] {
         if value == 0 {
             let what = format!("number of {what} of a spectral density");
             return Err(Error::Range { what, value: 0.0, allowed: "[1, infinity)" });

@@ -21,11 +21,13 @@ pub struct Differences {
     pub gradients: usize,
     /// The first step tried, for a direction of length 1.
     pub step: f64,
-    /// Batches whose product needed a shorter step.
+    /// Products of a batch that needed a shorter step.
     pub shortened: usize,
-    /// Batches whose product did not become exact at any step: the parameters lie at a kink.
+    /// Products of a batch that did not become exact at any step: the parameters lie at a kink.
     pub unresolved: usize,
-    /// The largest estimate of the error of a batch's product, relative to it.
+    /// The largest estimate of the error of a batch's product, relative to it. Rounding of the gradients is not
+    /// counted in: about 256 roundings of the gradient over the step, or 3e-5 of it at a step of 1e-7 and a product as large
+    /// as the gradient.
     pub largest_error: f64,
 }
 
@@ -45,6 +47,17 @@ pub struct Hessian<'s, 'a> {
     made: Differences,
 }
 
+/// A gradient that is not a number would pass for an exact one: every comparison with it is false.
+fn check_finite(surface: &Surface<'_>, batch: usize, gradient: &[f64]) -> Result<()> {
+    let length = norm(gradient);
+    if length.is_finite() {
+        return Ok(());
+    }
+    let what = format!("the gradient of batch {batch}");
+    let names = surface.parameters().iter().map(|p| p.name.clone()).collect::<Vec<_>>();
+    Err(Error::NotFinite { what, value: length, layer: names.join(", ") })
+}
+
 impl<'s, 'a> Hessian<'s, 'a> {
     /// The Hessian at the present values of the parameters. Takes the gradient of each batch there, and
     /// keeps it: 8 bytes for each parameter and batch.
@@ -58,10 +71,8 @@ impl<'s, 'a> Hessian<'s, 'a> {
         let step = if size > 0.0 { STEP * size.clamp(1e-6, 1e6) } else { STEP };
         let gradients = (0..surface.batches()).map(|batch| surface.gradient_of(batch));
         let gradients = gradients.collect::<Result<Vec<_>>>()?;
-        if let Some(batch) = gradients.iter().position(|g| !norm(g).is_finite()) {
-            let what = format!("the gradient of batch {batch}");
-            let layer = surface.parameters().iter().map(|p| p.name.clone()).collect::<Vec<_>>();
-            return Err(Error::NotFinite { what, value: f64::NAN, layer: layer.join(", ") });
+        for (batch, gradient) in gradients.iter().enumerate() {
+            check_finite(surface, batch, gradient)?;
         }
         let made = Differences {
             products: 0,
@@ -115,6 +126,8 @@ impl<'s, 'a> Hessian<'s, 'a> {
             let (above, below) = (beside(1.0), beside(-1.0));
             let above = self.surface.at(&above, |surface| surface.gradient_of(batch))?;
             let below = self.surface.at(&below, |surface| surface.gradient_of(batch))?;
+            check_finite(self.surface, batch, &above)?;
+            check_finite(self.surface, batch, &below)?;
             self.made.gradients += 2;
             let here = &self.gradients[batch];
             let pairs = || above.iter().zip(&below);
@@ -141,6 +154,7 @@ impl<'s, 'a> Hessian<'s, 'a> {
     }
 }
 
+/// A product fails where a gradient beside the point is not finite.
 impl Operator for Hessian<'_, '_> {
     fn dim(&self) -> usize {
         self.origin.len()

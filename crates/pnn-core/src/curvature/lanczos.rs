@@ -16,7 +16,8 @@ pub struct Eigenpair {
     /// The eigenvector, of length 1.
     pub vector: Vec<f64>,
     /// `|A v - value v|`: an eigenvalue lies no further away than this (Parlett, The Symmetric Eigenvalue
-    /// Problem, 1998, theorem 4.5.1).
+    /// Problem, 1998, theorem 4.5.1). [`Lanczos`] has it from its recurrence, for products that are exact: where they are not
+    /// (see [`Differences`](super::Differences)), their error comes on top.
     pub residual: f64,
 }
 
@@ -51,8 +52,8 @@ pub struct Lanczos {
 impl Lanczos {
     /// So many of the largest and of the smallest eigenvalues, each to a residual of 1e-3 of itself in at most 300
     /// products. The error of an isolated eigenvalue is about the residual squared. A negative
-    /// smallest one is certain to be there (the matrix has one at least as small, by Cauchy's interlacing); a small one beside
-    /// large ones takes many products.
+    /// smallest one that is larger than the error of the products is certain to be there (the matrix has one at least as small, by
+    /// Cauchy's interlacing); a small one beside large ones takes many products.
     #[must_use]
     pub fn extremes(largest: usize, smallest: usize) -> Self {
         Self { largest, smallest, tolerance: 1e-3, max_products: 300 }
@@ -83,11 +84,13 @@ impl Lanczos {
             false => Err(Error::Range { what: what.to_owned(), value, allowed }),
         };
         let inside = (1..=dim).contains(&asked);
-        range("number of eigenvalues", asked as f64, inside, "[1, rows of the matrix]")?;
+        let what = format!("number of eigenvalues of a matrix of {dim} rows");
+        range(&what, asked as f64, inside, "[1, rows of the matrix]")?;
         range("tolerance of Lanczos", self.tolerance, self.tolerance > 0.0, "(0, infinity)")?;
         let last = self.max_products.min(dim);
         let enough = last >= asked;
-        range("max_products", last as f64, enough, "at least the number of eigenvalues")?;
+        let what = format!("max_products for {asked} eigenvalues");
+        range(&what, last as f64, enough, "at least the number of eigenvalues")?;
         let mut process = Process::start(dim, seed);
         loop {
             process.step(matrix, seed)?;

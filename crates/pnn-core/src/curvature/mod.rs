@@ -38,4 +38,4 @@ pub use operator::Operator;
 pub use power::Power;
 pub use sharpness::{Neighbourhood, Rise, Scaling, rise_in_ball, rise_under_noise};
 pub use surface::Surface;
-pub use trace::{Estimate, hutch_plus_plus, hutchinson};
+pub use trace::{Estimate, frobenius_norm, hutch_plus_plus, hutchinson};

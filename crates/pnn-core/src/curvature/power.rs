@@ -6,7 +6,8 @@ use crate::{Error, Result, Seed};
 
 /// Power iteration: multiply, normalise, repeat. It finds the eigenvalue of the largest magnitude, with its sign.
 /// [`Lanczos`](super::Lanczos) needs fewer products for the same; this is what other tools use (Yao et al.,
-/// `PyHessian`, 2020).
+/// `PyHessian`, 2020). Where two eigenvalues of opposite signs are the largest, the value stands still without being one:
+/// look at the pair's residual.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Power {
     /// Stops when the eigenvalue changes by less than this part of it.
@@ -26,12 +27,18 @@ impl Power {
     /// The eigenpair, and the number of products.
     ///
     /// # Errors
-    /// If a product fails, or the eigenvalue still changes after the last one ([`Error::NotConverged`]).
+    /// If a setting is outside its range, a product fails, or the eigenvalue still changes after the last one ([`Error::NotConverged`]).
     pub fn run(&self, matrix: &mut dyn Operator, seed: &Seed) -> Result<(Eigenpair, usize)> {
         let Some(mut vector) = random_unit(matrix.dim(), seed, &[]) else {
             let what = "rows of the matrix".into();
             return Err(Error::Range { what, value: 0.0, allowed: "[1, infinity)" });
         };
+        let range = |what: &str, value, inside| match inside {
+            true => Ok(()),
+            false => Err(Error::Range { what: what.into(), value, allowed: "(0, infinity)" }),
+        };
+        range("tolerance of power iteration", self.tolerance, self.tolerance > 0.0)?;
+        range("max_products", self.max_products as f64, self.max_products > 0)?;
         let (mut value, mut change) = (f64::NAN, f64::INFINITY);
         for products in 1..=self.max_products {
             let mut product = matrix.apply(&vector)?;

@@ -56,52 +56,115 @@ pub struct Rise {
 }
 
 /// SAM's sharpness: the largest rise of the loss within a ball around the present point, `max L(x + e) - L(x)` for
-/// `|e| <= size` (Foret et al., 2021, Eq. 1). The first of `steps` gradient steps leads to SAM's own point, `size g /
-/// |g|`; the others go on from there along the sphere, and the largest rise met is kept: a lower bound of the maximum. One
-/// gradient and one loss a step.
+/// `|e| <= size` (Foret et al., 2021, Eq. 1), as far as three climbs of `steps` gradient steps find it: a lower bound. One
+/// makes steps of the whole radius, and so begins at SAM's own point, `size g / |g|`; one makes steps of a part of it, for
+/// the first may land where the network's outputs are saturated and the slope is gone; and one goes on from the higher end of
+/// each of the `directions` (the sharpest eigenvector, say, in units of the scaling), or is left out if there is none. What
+/// leads out of the ball is put back to its surface. One gradient and one loss a step.
+///
+/// A point without any slope is left along `directions` only: without these its rise is 0, which then says nothing.
 ///
 /// # Errors
-/// If there is no step, the size is not positive, or the loss cannot be evaluated.
-pub fn rise_in_ball(surface: &mut Surface<'_>, ball: Neighbourhood, steps: usize) -> Result<Rise> {
+/// If there is no step, the size is not positive, a direction has another length or no size, or the loss cannot be evaluated
+/// or is not a number.
+pub fn rise_in_ball(
+    surface: &mut Surface<'_>,
+    ball: Neighbourhood,
+    steps: usize,
+    directions: &[&[f64]],
+) -> Result<Rise> {
     ball.check("radius")?;
     if steps == 0 {
         let what = "number of steps of an ascent".into();
         return Err(Error::Range { what, value: 0.0, allowed: "[1, infinity)" });
     }
-    let origin = surface.point()?;
-    let units = ball.scaling.units(&origin);
-    let base = surface.loss()?;
-    // In units of the scaling, in which the neighbourhood is a ball.
-    let mut at = vec![0.0; origin.len()];
-    let mut best = Rise { value: 0.0, displacement: at.clone() };
-    let moved = |at: &[f64]| -> Vec<f64> { at.iter().zip(&units).map(|(z, u)| z * u).collect() };
-    for _ in 0..steps {
-        let point: Vec<f64> = origin.iter().zip(moved(&at)).map(|(x, e)| x + e).collect();
-        let mut slope = surface.at(&point, Surface::gradient)?;
-        slope.iter_mut().zip(&units).for_each(|(g, u)| *g *= u);
-        let length = norm(&slope);
-        if length == 0.0 {
-            break;
+    let mut climb = Climb::new(surface, ball)?;
+    let start = vec![0.0; climb.origin.len()];
+    climb.from(start.clone(), steps, ball.size)?;
+    climb.from(start, steps, 2.0 * ball.size / steps as f64)?;
+    for direction in directions {
+        let length = norm(direction);
+        if direction.len() != climb.origin.len() || !(length > 0.0 && length.is_finite()) {
+            let what = format!("direction of length {length} to climb along");
+            let want = format!("({}), of a positive length", climb.origin.len());
+            return Err(Error::Shape { what, got: vec![direction.len()], want });
         }
-        scale(&mut slope, ball.size / length);
-        at.iter_mut().zip(&slope).for_each(|(z, g)| *z += g);
-        let length = norm(&at);
-        if length > 0.0 {
-            scale(&mut at, ball.size / length);
-        }
-        let displacement = moved(&at);
-        let point: Vec<f64> = origin.iter().zip(&displacement).map(|(x, e)| x + e).collect();
-        let value = surface.loss_at(&point)? - base;
-        if value > best.value || value.is_nan() {
-            best = Rise { value, displacement };
-        }
+        let end = |sign: f64| -> Vec<f64> {
+            direction.iter().map(|d| sign * ball.size / length * d).collect()
+        };
+        let (above, below) = (climb.look(&end(1.0))?, climb.look(&end(-1.0))?);
+        let higher = end(if above >= below { 1.0 } else { -1.0 });
+        climb.from(higher, steps, 2.0 * ball.size / steps as f64)?;
     }
-    Ok(best)
+    Ok(climb.best)
+}
+
+/// Where climbs in a ball begin, and the best that they found. Places are in units of the scaling, in which the
+/// neighbourhood is a ball.
+struct Climb<'s, 'a> {
+    surface: &'s mut Surface<'a>,
+    origin: Vec<f64>,
+    units: Vec<f64>,
+    radius: f64,
+    base: f64,
+    best: Rise,
+}
+
+impl<'s, 'a> Climb<'s, 'a> {
+    fn new(surface: &'s mut Surface<'a>, ball: Neighbourhood) -> Result<Self> {
+        let origin = surface.point()?;
+        let units = ball.scaling.units(&origin);
+        let base = surface.loss()?;
+        let best = Rise { value: 0.0, displacement: vec![0.0; origin.len()] };
+        Ok(Self { surface, origin, units, radius: ball.size, base, best })
+    }
+
+    fn displacement(&self, at: &[f64]) -> Vec<f64> {
+        at.iter().zip(&self.units).map(|(z, unit)| z * unit).collect()
+    }
+
+    fn point(&self, displacement: &[f64]) -> Vec<f64> {
+        self.origin.iter().zip(displacement).map(|(x, e)| x + e).collect()
+    }
+
+    /// The rise at a place, which is kept if none was larger.
+    fn look(&mut self, at: &[f64]) -> Result<f64> {
+        let displacement = self.displacement(at);
+        let value = self.surface.loss_at(&self.point(&displacement))? - self.base;
+        if value.is_nan() {
+            let (what, layer) = ("the loss in a neighbourhood".into(), "the loss surface".into());
+            return Err(Error::NotFinite { what, value, layer });
+        }
+        if value > self.best.value {
+            self.best = Rise { value, displacement };
+        }
+        Ok(value)
+    }
+
+    fn from(&mut self, mut at: Vec<f64>, steps: usize, stride: f64) -> Result<()> {
+        for _ in 0..steps {
+            let point = self.point(&self.displacement(&at));
+            let mut slope = self.surface.at(&point, Surface::gradient)?;
+            slope.iter_mut().zip(&self.units).for_each(|(g, unit)| *g *= unit);
+            let length = norm(&slope);
+            if length == 0.0 || !length.is_finite() {
+                break;
+            }
+            scale(&mut slope, stride / length);
+            at.iter_mut().zip(&slope).for_each(|(z, g)| *z += g);
+            let length = norm(&at);
+            if length > self.radius {
+                scale(&mut at, self.radius / length);
+            }
+            self.look(&at)?;
+        }
+        Ok(())
+    }
 }
 
 /// The mean rise of the loss under normal noise on every parameter, `E L(x + size z) - L(x)`. Each of `pairs` samples
-/// takes the noise with both signs, which takes out what is odd in it, such as the slope. For small noise it is half
-/// the trace of the Hessian times the square of `size`.
+/// takes the noise with both signs, which takes out what is odd in it, such as the slope. For small noise it is `size^2 / 2`
+/// times the trace of the Hessian, or with [`Scaling::Adaptive`] times `sum_i x_i^2 H_ii`.
 ///
 /// # Errors
 /// If there is no pair, the size is not positive, or the loss cannot be evaluated.

@@ -29,7 +29,7 @@ fn check_samples(samples: usize, least: usize, allowed: &'static str) -> Result<
     if samples >= least {
         return Ok(());
     }
-    let what = "number of products for a trace".into();
+    let what = "number of products for a trace or a norm".into();
     Err(Error::Range { what, value: samples as f64, allowed })
 }
 
@@ -45,6 +45,26 @@ pub fn hutchinson(matrix: &mut dyn Operator, samples: usize, seed: &Seed) -> Res
         Ok(dot(&matrix.apply(&signs)?, &signs))
     };
     Ok(Estimate::of(&(0..samples).map(sample).collect::<Result<Vec<_>>>()?, 0.0))
+}
+
+/// The Frobenius norm, the root of the sum of all squared eigenvalues: what a trace is not, blind to their signs. It is
+/// estimated from `|A z|^2` over vectors `z` of random signs, whose mean is the trace of `A^2` (Hutchinson's method for
+/// `A^2`), one product a sample; the standard error is that of the root.
+///
+/// # Errors
+/// If there is no sample or a product fails.
+pub fn frobenius_norm(matrix: &mut dyn Operator, samples: usize, seed: &Seed) -> Result<Estimate> {
+    check_samples(samples, 1, "[1, infinity)")?;
+    let sample = |number| {
+        let signs = random_signs(matrix.dim(), &seed.index(number as u64));
+        let length = norm(&matrix.apply(&signs)?);
+        Ok(length * length)
+    };
+    let squared = Estimate::of(&(0..samples).map(sample).collect::<Result<Vec<_>>>()?, 0.0);
+    let value = squared.value.sqrt();
+    let standard_error =
+        if value > 0.0 { 0.5 * squared.standard_error / value } else { squared.standard_error };
+    Ok(Estimate { value, standard_error, samples })
 }
 
 /// The trace by Hutch++ (Meyer et al., Hutch++: Optimal Stochastic Trace Estimation, 2021, algorithm 1): exact

@@ -2,8 +2,8 @@
 
 use nalgebra::{DMatrix, SymmetricEigen};
 use pnn_core::curvature::{
-    Hessian, Lanczos, Neighbourhood, Operator, Power, Scaling, Surface, hutch_plus_plus,
-    hutchinson, rise_in_ball, rise_under_noise, spectral_density,
+    Hessian, Lanczos, Neighbourhood, Operator, Power, Scaling, Surface, frobenius_norm,
+    hutch_plus_plus, hutchinson, rise_in_ball, rise_under_noise, spectral_density,
 };
 use pnn_core::loss::cross_entropy;
 use pnn_core::ops::{linear, relu};
@@ -218,6 +218,11 @@ proptest! {
         let density = spectral_density(&mut Dense(matrix.clone()), 4, dim, &Seed::new(seed)).unwrap();
         let mass: f64 = density.masses.iter().map(|(_, mass)| mass).sum();
         prop_assert!((mass - 1.0).abs() < 1e-12, "{mass}");
+        // The mean over starts is Hutchinson's estimate from the same ones, within the spread of four.
+        let many = spectral_density(&mut Dense(matrix.clone()), 400, dim, &Seed::new(seed)).unwrap();
+        let frobenius = matrix.norm();
+        let spread = frobenius / dim as f64;
+        prop_assert!((many.mean() - matrix.trace() / dim as f64).abs() < 0.4 * spread, "{}", many.mean());
         let width = 0.3;
         let integral: f64 = (-2000..2000).map(|n| density.at(f64::from(n) * 0.01, width) * 0.01).sum();
         prop_assert!((integral - 1.0).abs() < 1e-9, "{integral}");
@@ -273,6 +278,66 @@ fn traces_are_unbiased_and_hutch_plus_plus_is_sharper() {
     assert!((all.value - small.trace()).abs() < 1e-12 && all.standard_error == 0.0);
 }
 
+/// `|A z|^2` of a diagonal matrix is the same for all signs.
+#[test]
+fn a_frobenius_norm_is_blind_to_signs() {
+    let values = [3.0, -4.0, 12.0];
+    let mut diagonal =
+        Dense(DMatrix::from_diagonal(&nalgebra::DVector::from_column_slice(&values)));
+    let found = frobenius_norm(&mut diagonal, 2, &Seed::new(0)).unwrap();
+    assert!((found.value - 13.0).abs() < 1e-12 && found.standard_error < 1e-12, "{found:?}");
+    let matrix = symmetric(3, 40);
+    let found = frobenius_norm(&mut Dense(matrix.clone()), 200, &Seed::new(1)).unwrap();
+    assert!((found.value - matrix.norm()).abs() < 4.0 * found.standard_error, "{found:?}");
+    assert!(found.standard_error < 0.05 * found.value);
+    assert!(frobenius_norm(&mut Dense(matrix), 0, &Seed::new(1)).is_err());
+}
+
+/// SAM's step of the whole radius lands on the plateau of a saturated loss, from which there is no way; small steps and the
+/// sharpest direction find the ridge before it.
+#[test]
+fn a_plateau_does_not_end_a_climb() {
+    let x = Var::new(&Tensor::new([1e-3, 1e-6]).unwrap());
+    let parameters = named(&[("x", &x)]);
+    // x0^2 up to 0.1 and flat beyond; in x1 a parabola three times as high that is not cut off.
+    let slopes = Tensor::new([100.0, 0.0]).unwrap();
+    let others = Tensor::new([0.0, 3.0]).unwrap();
+    let mut surface = Surface::new(parameters, 1, move |_| {
+        let squares = x.tensor().sqr()?;
+        let cut = (&squares * &slopes)?.sum_all()?.clamp(0.0, 1.0)?;
+        cut + (&squares * &others)?.sum_all()?
+    })
+    .unwrap();
+    let ball = Neighbourhood { size: 1.0, scaling: Scaling::Plain };
+    let found = rise_in_ball(&mut surface, ball, 5, &[&[0.0, 1.0]]).unwrap();
+    assert!(found.value > 3.0 - 1e-3, "{found:?}");
+    let wrong = rise_in_ball(&mut surface, ball, 5, &[&[0.0]]).unwrap_err().to_string();
+    assert!(wrong.contains("direction"), "{wrong}");
+    assert!(rise_in_ball(&mut surface, ball, 5, &[&[0.0, 0.0]]).is_err());
+}
+
+#[test]
+fn a_gradient_that_is_no_number_is_not_taken_for_exact() {
+    // The root has no slope below 0, which a step from 1e-9 crosses.
+    let x = Var::new(&Tensor::new([1e-9]).unwrap());
+    let parameters = named(&[("x", &x)]);
+    let mut surface = Surface::new(parameters, 1, move |_| x.tensor().sqrt()?.sum_all()).unwrap();
+    let mut hessian = Hessian::new(&mut surface).unwrap().with_step(1e-7).unwrap();
+    let error = hessian.apply(&[1.0]).unwrap_err().to_string();
+    assert!(error.contains("the gradient of batch 0"), "{error}");
+}
+
+#[test]
+fn impossible_settings_of_power_iteration_and_density_are_named() {
+    let mut matrix = Dense(symmetric(3, 4));
+    let of = |tolerance, max_products| Power { tolerance, max_products };
+    for power in [of(f64::NAN, 10), of(0.0, 10), of(0.1, 0)] {
+        assert!(matches!(power.run(&mut matrix, &Seed::new(0)), Err(Error::Range { .. })));
+    }
+    let empty = spectral_density(&mut Dense(DMatrix::zeros(0, 0)), 1, 1, &Seed::new(0));
+    assert!(empty.unwrap_err().to_string().contains("rows of a spectral density"));
+}
+
 #[test]
 fn power_iteration_finds_the_largest_magnitude() {
     let matrix = DMatrix::from_diagonal(&nalgebra::DVector::from_column_slice(&[1.0, -9.0, 4.0]));
@@ -320,17 +385,23 @@ fn rises_of_a_quadratic_are_known() {
     assert!((mean.value - want).abs() < 4.0 * mean.standard_error, "{mean:?} {want}");
     assert!(mean.standard_error < 0.03 * want);
     // At the minimum the gradient vanishes, and the ascent stays; beside it, it finds the steepest way.
-    assert_eq!(rise_in_ball(&mut surface, noise, 5).unwrap().value, 0.0);
+    assert_eq!(rise_in_ball(&mut surface, noise, 5, &[]).unwrap().value, 0.0);
+    // The sharpest direction leads away from there.
+    let eigen = SymmetricEigen::new(matrix.clone());
+    let sharpest: Vec<f64> =
+        eigen.eigenvectors.column(eigen.eigenvalues.imax()).iter().map(|v| -3.0 * v).collect();
+    let rise = rise_in_ball(&mut surface, noise, 1, &[&sharpest]).unwrap();
+    assert!((rise.value / (0.5 * 0.01 * eigen.eigenvalues.max()) - 1.0).abs() < 1e-9, "{rise:?}");
     x.set(&Tensor::full(1e-3, [1, 6]).unwrap()).unwrap();
     let largest = SymmetricEigen::new(matrix.clone()).eigenvalues.max();
-    let rise = rise_in_ball(&mut surface, noise, 60).unwrap();
+    let rise = rise_in_ball(&mut surface, noise, 60, &[]).unwrap();
     let bound = 0.5 * 0.01 * largest;
     assert!(rise.value > 0.98 * bound && rise.value < 1.2 * bound, "{} {bound}", rise.value);
     let length = rise.displacement.iter().map(|e| e * e).sum::<f64>().sqrt();
     assert!((length - 0.1).abs() < 1e-12);
     // In units of the parameters' sizes the ball is a thousand times smaller.
     let adaptive = Neighbourhood { scaling: Scaling::Adaptive, ..noise };
-    let rise = rise_in_ball(&mut surface, adaptive, 3).unwrap();
+    let rise = rise_in_ball(&mut surface, adaptive, 3, &[]).unwrap();
     let length = rise.displacement.iter().map(|e| e * e).sum::<f64>().sqrt();
     assert!((length - 1e-4).abs() < 1e-12, "{length}");
     let mean = rise_under_noise(&mut surface, adaptive, 2000, &Seed::new(1)).unwrap();
@@ -368,7 +439,7 @@ fn misuse_is_named() {
     assert!(spectral_density(&mut hessian, 1, 0, &Seed::new(0)).is_err());
     assert!(Hessian::new(&mut surface).unwrap().with_step(f64::NAN).is_err());
     let ball = Neighbourhood { size: f64::NAN, scaling: Scaling::Plain };
-    assert!(rise_in_ball(&mut surface, ball, 1).is_err());
+    assert!(rise_in_ball(&mut surface, ball, 1, &[]).is_err());
     assert!(rise_under_noise(&mut surface, ball, 1, &Seed::new(0)).is_err());
     // A loss that is not finite is no curvature.
     let y = Var::new(&Tensor::new([0.0]).unwrap());

@@ -109,7 +109,10 @@ pub fn line_chart(title: &str, x: &Axis, y: &Axis, series: &[LineSeries]) -> Res
     let entries = series
         .iter()
         .zip(&looks)
-        .map(|(line, look)| (Swatch::Line(*look), line.name.clone()))
+        .map(|(line, look)| {
+            let swatch = if line.joined { Swatch::Line } else { Swatch::Marker };
+            (swatch(*look), line.name.clone())
+        })
         .collect();
     let has_gaps = series.iter().any(|line| line.points.iter().any(|(_, y)| !y.is_finite()));
     let frame = Frame::new(
@@ -172,7 +175,10 @@ fn looks(title: &str, series: &[LineSeries]) -> Result<Vec<Look>> {
         .map(|line| match &line.reference {
             None => {
                 originals += 1;
-                Ok(Look::of_series(originals - 1))
+                let look = Look::of_series(originals - 1);
+                // Points have no dashes to tell a colour that comes round again: they are hollow then.
+                let again = look.dash_px.is_some();
+                Ok(Look { filled: line.joined || !again, ..look })
             }
             Some(Reference::ToNothing) => {
                 references += 1;

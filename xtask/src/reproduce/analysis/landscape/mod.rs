@@ -77,7 +77,8 @@ pub(super) fn analyse(spec: &Landscape, plan: &Plan, context: &Context<'_>) -> R
          in their detunings (nm), whatever they were trained in. Eigenvalues are found by Lanczos' method to a residual of 1 % of each (a dash: the \
          smallest did not converge in 120 products), from central differences of gradients in f64; the trace by Hutch++."
             .to_owned(),
-        "Intervals of curvatures are Student's t over the logarithms of the seeds' values: their centre is the geometric mean."
+        "Intervals of curvatures are Student's t over the logarithms of the seeds' values, whose centre is the geometric mean, or over the \
+         values themselves where one is not positive."
             .to_owned(),
     ];
     let paper = spec.paper_source.iter().map(|source| format!("Paper's numbers: {source}."));
@@ -131,11 +132,13 @@ pub(super) fn over_seeds(values: &[f64]) -> Result<Interval> {
     Ok(Interval { estimate: estimate.exp(), low: low.exp(), high: high.exp(), ..interval })
 }
 
-/// Curvatures of several seeds as a cell: their geometric mean with its interval if they have one.
+/// Curvatures of several seeds as a cell: their geometric mean with its interval or, where one is not positive, the
+/// arithmetic mean with its.
 pub(in crate::reproduce::analysis) fn curvature(values: &[f64]) -> Result<Cell> {
-    Ok(match over_seeds(values) {
-        Ok(interval) if values.len() > 1 => Cell::Interval(interval),
-        _ => Cell::Number(values.iter().sum::<f64>() / values.len() as f64),
+    Ok(match values {
+        [one] => Cell::Number(*one),
+        _ if values.iter().all(|value| *value > 0.0) => Cell::Interval(over_seeds(values)?),
+        _ => Cell::Interval(pnn_eval::interval::student_t(values, 0.95)?),
     })
 }
 
@@ -147,7 +150,7 @@ fn table(spec: &Landscape, view: &View, rows: &[Row], context: &Context<'_>) -> 
             Column::text("method"),
             Column::text("accuracy by seed (%)"),
             Column::interval("lambda_max", 2),
-            Column::number("mean smallest eigenvalue", 3),
+            Column::interval("smallest eigenvalue", 3),
             Column::interval("trace", 1),
             Column::number("paper's lambda_max", 1),
         ],
@@ -155,13 +158,12 @@ fn table(spec: &Landscape, view: &View, rows: &[Row], context: &Context<'_>) -> 
     for row in rows {
         let paper = spec.paper.iter().find(|paper| paper.method == row.key);
         let smallest: Option<Vec<f64>> = row.seeds.iter().map(|c| c.smallest).collect();
-        let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
         let accuracies = row.values(|c| c.accuracy).into_iter().map(|a| format!("{a:.1}"));
         table.push(vec![
             Cell::Text(context.label(&row.key)),
             Cell::Text(accuracies.collect::<Vec<_>>().join(", ")),
             curvature(&row.values(|c| c.largest))?,
-            smallest.map_or(Cell::Missing, |values| Cell::Number(mean(values))),
+            smallest.map_or(Ok(Cell::Missing), |values| curvature(&values))?,
             curvature(&row.values(|c| c.trace))?,
             paper.map_or(Cell::Missing, |paper| Cell::Number(paper.lambda_max)),
         ])?;
@@ -195,8 +197,8 @@ fn exactness(view: &View, rows: &[Row], context: &Context<'_>) -> Result<Table> 
             Column::text("method"),
             Column::number("products", 0),
             Column::number("first step", 1).scientific(),
-            Column::number("batches with a shorter step", 0),
-            Column::number("batches at a kink at every step", 0),
+            Column::number("products of a batch with a shorter step", 0),
+            Column::number("products of a batch at a kink at every step", 0),
             Column::number("largest error", 1).scientific(),
         ],
     )?;

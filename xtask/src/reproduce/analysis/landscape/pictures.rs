@@ -3,7 +3,7 @@
 use pnn_core::Seed;
 use pnn_core::curvature::{Extremes, Hessian, Surface, spectral_density};
 use pnn_data::Dataset;
-use pnn_eval::landscape::{Direction, Vectors, line, plane, positions};
+use pnn_eval::landscape::{Direction, Plane, Vectors, line, plane, positions};
 use pnn_eval::plot::{
     Axis, LineSeries, Relief, SpectralDensity, contour, line_chart, spectrum, surface,
 };
@@ -26,7 +26,7 @@ struct Views {
     density: SpectralDensity,
     /// How far the nodes of the density are spread.
     width: f64,
-    plane: Relief,
+    plane: Plane,
 }
 
 pub(super) fn all(
@@ -64,8 +64,15 @@ pub(super) fn all(
          scales weights does not show. At 1 each filter has changed by its own size."
             .to_owned(),
     ));
+    let all = views.iter().flat_map(|view| view.plane.losses.iter().copied());
+    let least = all.filter(|loss| loss.is_finite()).fold(CEILING, f64::min);
     for view in views {
         let Views { label, density, width, plane, .. } = view;
+        let title = format!("{label}: loss in the plane of the two sharpest directions");
+        let plane = Relief::of(title, &plane, loss().range(least, CEILING))
+            .axes("first eigenvector", "second eigenvector")
+            .ceiling(CEILING)
+            .mark("trained", 0.0, 0.0);
         let caption = format!(
             "{label}, first seed: the loss in the plane of the eigenvectors of the two largest eigenvalues, around the trained network. \
              The same distances and colours for all methods; losses above {CEILING} nats are drawn as {CEILING}."
@@ -107,12 +114,7 @@ fn of(
     let span = positions(-spec.filter_span, spec.filter_span, 2 * spec.points + 1);
     let random = line(&mut losses, &random, &span, silent)?.points().collect();
     let side = positions(-spec.span, spec.span, spec.points);
-    let found = plane(&mut losses, [&first, &second], &side, &side, silent)?;
-    let title = format!("{label}: loss in the plane of the two sharpest directions");
-    let plane = Relief::of(title, &found, Axis::logarithmic("loss").unit("nats"))
-        .axes("first eigenvector", "second eigenvector")
-        .ceiling(CEILING)
-        .mark("trained", 0.0, 0.0);
+    let plane = plane(&mut losses, [&first, &second], &side, &side, silent)?;
     let width = 0.01 * extremes.largest[0].value;
     let density = density(&label, &mut losses, extremes, width)?;
     Ok(Views { label, eigenvector, random, density, width, plane })

@@ -1,5 +1,7 @@
 //! Rank correlations of measures with accuracies.
 
+use std::collections::BTreeSet;
+
 use pnn_core::Seed;
 use pnn_eval::Interval;
 use pnn_eval::correlation::{Coefficient, RankCorrelation};
@@ -14,15 +16,27 @@ const RESAMPLES: usize = 2000;
 /// How a measure goes with accuracy; none where ranks are undefined (all values alike).
 pub(super) struct Correlation {
     pub(super) measure: String,
+    /// How many methods are compared.
+    pub(super) methods: usize,
     /// With the mean accuracy over all conditions.
     pub(super) robust: Option<Interval>,
     /// The same within methods.
     pub(super) within: Option<Interval>,
     pub(super) kendall: Option<f64>,
+    /// With what of the accuracy is kept.
+    pub(super) kept: Option<f64>,
     /// With the accuracy without deviations.
     pub(super) clean: Option<f64>,
     /// With the accuracy under each condition.
     pub(super) under: Vec<Option<f64>>,
+}
+
+impl Correlation {
+    /// Whether it is an order without exception, which has an interval without width, of so few methods that chance makes
+    /// one of the two in more than one of twenty cases: 2 / 4! is a twelfth.
+    pub(super) fn chance(&self) -> bool {
+        self.robust.as_ref().is_some_and(|r| r.low == r.high) && self.methods < 5
+    }
 }
 
 pub(super) fn correlate(
@@ -30,17 +44,30 @@ pub(super) fn correlate(
     system: &System,
     networks: &[Network],
 ) -> Result<Vec<Correlation>> {
+    // A network on a chip with errors is less accurate whatever its sharpness, so only those on one chip are compared, where
+    // there are enough methods on it.
+    let comparable = |network: &Network| {
+        let same = networks.iter().filter(|other| other.chip == network.chip);
+        same.map(|other| &other.method).collect::<BTreeSet<_>>().len() > 2
+    };
     let of = |(place, measure): (usize, &String)| {
         // A measure that is no number says nothing of its network.
         let known = networks.iter().filter_map(|n| Some((n, n.measures[place]?)));
-        let (own, x): (Vec<&Network>, Vec<f64>) = known.unzip();
+        let (own, x): (Vec<&Network>, Vec<f64>) = known.filter(|(n, _)| comparable(n)).unzip();
+        let chips: Vec<&str> = own.iter().map(|n| n.chip.as_str()).collect();
         let with =
             |pick: &dyn Fn(&Network) -> f64| -> Vec<f64> { own.iter().map(|n| pick(n)).collect() };
-        let estimate = |coefficient: Coefficient, y: &[f64]| coefficient.of(&x, y).ok();
+        let estimate = |coefficient: Coefficient, y: &[f64]| {
+            RankCorrelation::new(coefficient, &x, y).ok()?.within(&chips).ok()?.estimate().ok()
+        };
         let methods: Vec<&str> = own.iter().map(|n| n.method.as_str()).collect();
         let robust = with(&Network::robust);
         let seed = Seed::new(0).child(measure);
-        let pooled = || RankCorrelation::new(Coefficient::Spearman, &x, &robust).ok();
+        let pooled = || {
+            RankCorrelation::new(Coefficient::Spearman, &x, &robust)
+                .and_then(|pooled| pooled.within(&chips))
+                .ok()
+        };
         let interval = |of: RankCorrelation<'_>, methods: &[&str]| -> Option<Interval> {
             of.clustered(methods).ok()?.interval(0.95, RESAMPLES, &seed).ok()
         };
@@ -59,9 +86,11 @@ pub(super) fn correlate(
             .map(|place| estimate(Coefficient::Spearman, &with(&|n| n.under[place])));
         Correlation {
             measure: measure.clone(),
+            methods: methods.iter().collect::<BTreeSet<_>>().len(),
             robust: pooled().and_then(|of| interval(of, &methods)),
             within: within().and_then(|of| interval(of, &some_methods)),
             kendall: estimate(Coefficient::KendallTauB, &robust),
+            kept: estimate(Coefficient::Spearman, &with(&Network::kept)),
             clean: estimate(Coefficient::Spearman, &with(&|n| n.clean)),
             under: under.collect(),
         }
@@ -99,7 +128,15 @@ mod tests {
             let accuracy = 99.0 - 5.0 * sharpness;
             let measures = [sharpness, noise[(5 * n + 3) % 8], 1.0].map(Some).to_vec();
             let under = vec![accuracy, accuracy - 10.0];
-            Network { method, epochs: 20, measures, clean: 99.0, under }
+            Network {
+                method,
+                epochs: 20,
+                chip: String::new(),
+                measures,
+                largest_error: 0.0,
+                clean: 99.0,
+                under,
+            }
         };
         (0..18).map(of).collect()
     }
@@ -121,6 +158,38 @@ mod tests {
         let case = judge(&system(), &correlate(&names, &system(), &networks()).unwrap());
         assert_ne!(case.verdict, Verdict::Holds);
         assert!(case.words.contains("the best measure: sharp -1.00"), "{}", case.words);
+    }
+
+    #[test]
+    fn an_order_without_exception_of_four_methods_may_be_chance() {
+        let names = [CLAIMED, "noise", "constant"].map(str::to_owned);
+        let verdict = |methods: &str| {
+            let some = networks().into_iter().filter(|n| methods.contains(&n.method));
+            judge(&system(), &correlate(&names, &system(), &some.collect::<Vec<_>>()).unwrap())
+                .verdict
+        };
+        assert_eq!((verdict("abcd"), verdict("abcde")), (Verdict::Undecided, Verdict::Holds));
+    }
+
+    /// Networks on a chip with errors are worse and flatter: over all of them flat would be bad.
+    #[test]
+    fn networks_on_different_chips_are_not_compared() {
+        let names = [CLAIMED, "noise", "constant"].map(str::to_owned);
+        let mut networks = networks();
+        for network in networks.iter_mut().filter(|n| "def".contains(&n.method)) {
+            network.chip = "fixed".into();
+            network.measures[0] = network.measures[0].map(|sharpness| sharpness - 10.0);
+        }
+        let found = correlate(&names, &system(), &networks).unwrap();
+        assert!(found[0].robust.unwrap().estimate < -0.99, "{:?}", found[0].robust);
+        assert!(found[0].kept.unwrap() < -0.99 && found[0].kendall == Some(-1.0));
+        // Two methods on a chip are too few to be compared.
+        for network in networks.iter_mut().filter(|n| n.method == "d") {
+            network.chip = "another".into();
+            network.measures[0] = Some(-1000.0);
+        }
+        let found = correlate(&names, &system(), &networks).unwrap();
+        assert!(found[0].robust.unwrap().estimate < -0.99, "{:?}", found[0].robust);
     }
 
     #[test]

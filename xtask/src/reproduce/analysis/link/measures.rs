@@ -1,11 +1,8 @@
 //! Measures of the sharpness of a minimum.
 
 use pnn_core::Seed;
-use pnn_core::curvature::{
-    Hessian, Neighbourhood, Operator, Scaling, Surface, hutch_plus_plus, rise_under_noise,
-};
 use pnn_data::Dataset;
-use pnn_eval::{BatchNormMode, Evaluator, Sharpness, SharpnessSettings};
+use pnn_eval::{BatchNormMode, DeviationSharpness, Evaluator, Sharpness, SharpnessSettings};
 
 use crate::error::Result;
 use crate::reproduce::config::{Link, Method, System};
@@ -25,59 +22,21 @@ pub(super) fn names(system: &System) -> Vec<String> {
     names
 }
 
-/// All measures of a network on the chip that it is deployed on, with running statistics.
+/// All measures of a network on the chip that it is deployed on, with running statistics, and the largest error of a
+/// Hessian product of a batch.
 pub(super) fn measure(
     spec: &Link,
     system: &System,
     method: &Method,
     run: &Trained,
     images: &Dataset,
-) -> Result<Vec<Option<f64>>> {
+) -> Result<(Vec<Option<f64>>, f64)> {
     let precise = Precise::of(method, run)?;
     let evaluator = Evaluator {
         batch_norm: BatchNormMode::Running,
         normalisation: run.normalisation,
         calibration: None,
     };
-    let mut surface = precise.surface(evaluator, &run.chip, images)?;
-    let mut found = of_parameters(spec, system, &mut surface)?;
-    for deviation in &system.deviations {
-        let axes = [deviation.axis()];
-        let mut surface = precise.deviation_surface(evaluator, &run.chip, images, &axes)?;
-        let seed = Seed::new(0).child(&deviation.label);
-        let rise = if deviation.shared {
-            let (here, sides) =
-                (surface.loss()?, [surface.loss_at(&[1.0])?, surface.loss_at(&[-1.0])?]);
-            0.5 * (sides[0] + sides[1]) - here
-        } else {
-            let unit = Neighbourhood { size: 1.0, scaling: Scaling::Plain };
-            rise_under_noise(&mut surface, unit, spec.noise_pairs, &seed)?.value
-        };
-        found.push(finite(rise));
-        if deviation.kinked {
-            continue;
-        }
-        let mut hessian = Hessian::new(&mut surface)?;
-        let slope = hessian.gradient().iter().map(|g| g * g).sum::<f64>().sqrt();
-        let curvature = if hessian.dim() == 1 {
-            hessian.apply(&[1.0])?[0]
-        } else {
-            hutch_plus_plus(&mut hessian, spec.trace_products, &seed)?.value
-        };
-        found.extend([slope, curvature].map(finite));
-    }
-    Ok(found)
-}
-
-fn finite(value: f64) -> Option<f64> {
-    Some(value).filter(|value| value.is_finite())
-}
-
-fn of_parameters(
-    spec: &Link,
-    system: &System,
-    surface: &mut Surface<'_>,
-) -> Result<Vec<Option<f64>>> {
     let settings = SharpnessSettings {
         radius: system.radius,
         relative_radius: system.relative_radius,
@@ -88,9 +47,24 @@ fn of_parameters(
         trace_products: spec.trace_products,
         ..SharpnessSettings::default()
     };
-    let found = Sharpness::measure(surface, &settings, &Seed::new(0).child("sharpness"))?;
-    if found.lambda_max.is_none() || found.relative_lambda_max.is_none() {
+    let mut surface = precise.surface(evaluator, &run.chip, images)?;
+    let sharpness = Sharpness::measure(&mut surface, &settings, &Seed::new(0).child("sharpness"))?;
+    if sharpness.lambda_max.is_none() || sharpness.relative_lambda_max.is_none() {
         eprintln!("  an eigenvalue did not converge: the network is left out of its correlation");
     }
-    Ok(found.values().to_vec())
+    let mut found = sharpness.values().to_vec();
+    let mut largest_error = sharpness.differences.largest_error;
+    for deviation in &system.deviations {
+        let axes = [deviation.axis()];
+        let mut surface = precise.deviation_surface(evaluator, &run.chip, images, &axes)?;
+        let (smooth, seed) = (!deviation.kinked, Seed::new(0).child(&deviation.label));
+        let bent = DeviationSharpness::measure(&mut surface, smooth, &settings, &seed)?;
+        let finite = |value: f64| Some(value).filter(|value| value.is_finite());
+        found.push(finite(bent.rise));
+        if smooth {
+            found.extend([bent.slope.and_then(finite), bent.curvature.and_then(finite)]);
+        }
+        largest_error = largest_error.max(bent.largest_error);
+    }
+    Ok((found, largest_error))
 }

@@ -3,7 +3,7 @@
 mod correlate;
 mod measures;
 
-use pnn_core::store;
+use pnn_core::{Chip, DType, store};
 use pnn_eval::plot::{Axis, Heatmap, LineSeries, heatmap, line_chart};
 use pnn_eval::{Cell, Column, Svg, Table, Verdict};
 use serde::{Deserialize, Serialize};
@@ -27,9 +27,13 @@ struct Network {
     /// How long it was trained.
     #[serde(skip)]
     epochs: usize,
+    /// The chip that it sits on by the digest of its errors, nothing if it has none: deviations come on top of that chip's own.
+    chip: String,
     /// Measures of sharpness, in the order of their names; none where an eigenvalue did not converge.
     measures: Vec<Option<f64>>,
-    /// Accuracy in percent without any deviation, and the mean under each condition.
+    /// The largest error of a Hessian product of a batch, relative to it.
+    largest_error: f64,
+    /// Accuracy in percent on its own chip, and the mean under each condition.
     clean: f64,
     under: Vec<f64>,
 }
@@ -47,10 +51,23 @@ pub(crate) fn checkpoints(
     std::iter::once(Ok((key.to_owned(), method.clone()))).chain(shorter).collect()
 }
 
+/// A name that is the same for chips with the same errors; none for the ideal chip.
+fn name_of(chip: &Chip) -> Result<String> {
+    let mut errors = String::new();
+    for (layer, deviations) in chip.iter() {
+        for (port, values) in deviations.iter() {
+            let values = values.to_dtype(DType::F64)?;
+            errors += &format!("{layer} {port} {:?}\n", values.elements::<f64>()?);
+        }
+    }
+    Ok(if errors.is_empty() { errors } else { fingerprint(&errors) })
+}
+
 /// Whether a measure predicts robustness, by the interval of its correlation.
-fn predicts(robust: Option<&pnn_eval::Interval>) -> &'static str {
-    match robust {
+fn predicts(correlation: &Correlation) -> &'static str {
+    match &correlation.robust {
         None => "undefined",
+        Some(_) if correlation.chance() => "undecided",
         Some(r) if r.high < 0.0 => "yes",
         Some(r) if r.low > 0.0 => "the sharper the better",
         Some(_) => "undecided",
@@ -61,6 +78,11 @@ impl Network {
     /// The mean accuracy over all conditions.
     fn robust(&self) -> f64 {
         self.under.iter().sum::<f64>() / self.under.len() as f64
+    }
+
+    /// What of its accuracy it keeps, in points; below 0 as a rule.
+    fn kept(&self) -> f64 {
+        self.robust() - self.clean
     }
 }
 
@@ -97,7 +119,11 @@ pub(super) fn analyse(spec: &Link, plan: &Plan, context: &Context<'_>) -> Result
         "A cell is Spearman's rank correlation of a measure with accuracy over all networks of the system: -1 where the \
          flatter network is always the more accurate one. Networks are of all seeds, and as they were on the way where a system has \
          checkpoints; intervals are of a bootstrap that draws methods with all of theirs. \
-         A measure predicts robustness if its whole interval is below 0; with few methods such an interval is rather too short. \
+         A measure predicts robustness if its whole interval is below 0; with few methods such an interval is rather too short, and none \
+         is widened for the number of measures that were tried. Networks that sit on chips with errors of their own, on top of which the \
+         deviations come, are compared with those on the same chip only: a cell is the mean over chips that hold at least three methods, \
+         and other networks are left out of it. *Kept* is the mean over all conditions less the accuracy without deviation. \
+         The rise under a deviation that is also a condition is nearly the question itself: it shows what could be reached. \
          *Within methods* is the mean of the correlations of the networks of each method that has three or more: what is left if methods are not \
          compared. \
          The training loss, which is no sharpness at all, is there to be beaten. The claim holds in a system if the whole \
@@ -121,7 +147,8 @@ fn networks(
     // What was measured of a network does not depend on which others there are.
     let alone = System { checkpoints: Vec::new(), ..system.clone() };
     let settings = (spec.images, spec.trace_products, spec.ascent_steps, spec.noise_pairs);
-    let settings = serde_json::to_string(&(settings, alone, view, chips))
+    let names = measures::names(system);
+    let settings = serde_json::to_string(&(settings, alone, view, chips, names))
         .map_err(|e| Error::Usage(e.to_string()))?;
     let file = format!("sharpness-{}.json", fingerprint(&settings));
     let measure = |of: &str, job: &Job| -> Result<Network> {
@@ -135,11 +162,13 @@ fn networks(
             return Ok(Network { epochs, ..network });
         }
         eprintln!("  {}: {}, seed {}", system.name, job.key, job.seed);
-        let measures = measures::measure(spec, system, &job.method, run, &training)?;
+        let (measures, largest_error) =
+            measures::measure(spec, system, &job.method, run, &training)?;
         let (clean, under) = accuracies(run, view, &images, &system.conditions, chips, context)?;
         let mean = |chips: &Vec<f64>| chips.iter().sum::<f64>() / chips.len() as f64;
         let under = under.iter().map(mean).collect();
-        let network = Network { method: of.to_owned(), epochs, measures, clean, under };
+        let (method, chip) = (of.to_owned(), name_of(&run.chip)?);
+        let network = Network { method, epochs, chip, measures, largest_error, clean, under };
         let text = serde_json::to_string(&network).map_err(|e| Error::Usage(e.to_string()))?;
         store::write_atomic(&path, text.as_bytes())?;
         Ok(network)
@@ -171,8 +200,9 @@ fn judge(system: &System, found: &[Correlation]) -> Case {
     let claimed = found.iter().find(|c| c.measure == CLAIMED);
     let verdict = match claimed.and_then(|c| c.robust.as_ref()) {
         None => Verdict::NotTested,
+        Some(_) if claimed.is_some_and(Correlation::chance) => Verdict::Undecided,
         Some(r) if r.high < 0.0 => Verdict::Holds,
-        Some(r) if r.estimate >= 0.0 => Verdict::DoesNotHold,
+        Some(r) if r.low >= 0.0 => Verdict::DoesNotHold,
         Some(_) => Verdict::Undecided,
     };
     let all = [claimed, best].into_iter().flatten().map(words).collect::<Vec<_>>();
@@ -191,6 +221,7 @@ fn table(system: &System, found: &[Correlation]) -> Result<Table> {
         Column::interval("mean of all conditions", 2),
         Column::interval("within methods", 2),
         Column::number("Kendall's tau-b", 2),
+        Column::number("kept", 2),
         Column::number("no deviation", 2),
     ];
     columns.extend(system.conditions.iter().map(|c| Column::number(&c.label, 2)));
@@ -201,10 +232,11 @@ fn table(system: &System, found: &[Correlation]) -> Result<Table> {
     for correlation in found {
         let mut line = vec![
             Cell::Text(correlation.measure.clone()),
-            Cell::from(predicts(correlation.robust.as_ref())),
+            Cell::from(predicts(correlation)),
             interval(&correlation.robust),
             interval(&correlation.within),
             number(&correlation.kendall),
+            number(&correlation.kept),
             number(&correlation.clean),
         ];
         line.extend(correlation.under.iter().map(number));
@@ -218,9 +250,10 @@ fn picture(system: &System, names: &[String], found: &[Correlation]) -> Result<(
     let row = |c: &Correlation| {
         let robust = or_nan(c.robust.map(|r| r.estimate));
         let under = c.under.iter().map(|under| or_nan(*under));
-        [robust, or_nan(c.clean)].into_iter().chain(under).collect()
+        [robust, or_nan(c.kept), or_nan(c.clean)].into_iter().chain(under).collect()
     };
-    let columns = ["all conditions", "no deviation"].map(str::to_owned).into_iter();
+    let columns = ["all conditions", "kept of no deviation", "no deviation"];
+    let columns = columns.map(str::to_owned).into_iter();
     let columns = columns.chain(system.conditions.iter().map(|c| c.label.clone()));
     let map = Heatmap::new(
         format!("{}: sharpness and accuracy", system.name),
@@ -271,6 +304,8 @@ fn values(
 ) -> Result<Table> {
     let mut columns = vec![Column::text("method")];
     columns.extend(names.iter().map(|name| Column::number(name, 2).scientific()));
+    columns.push(Column::number("largest error of a product", 1).scientific());
+    columns.push(Column::text("on a chip of its own"));
     columns.push(Column::percent("accuracy without deviation", 2));
     let labels = system.conditions.iter().map(|c| Column::percent(&c.label, 2));
     columns.extend(labels);
@@ -296,6 +331,9 @@ fn values(
                 count => Cell::Number(known.iter().sum::<f64>() / count as f64),
             });
         }
+        let worst = alike.iter().map(|n| n.largest_error).fold(0.0, f64::max);
+        line.push(Cell::Number(worst));
+        line.push(Cell::from(if first.chip.is_empty() { "" } else { "yes" }));
         line.push(mean(&|n| n.clean / 100.0));
         line.extend((0..system.conditions.len()).map(|place| mean(&|n| n.under[place] / 100.0)));
         table.push(line)?;
@@ -310,6 +348,18 @@ mod tests {
     use crate::reproduce::data::Data;
     use crate::reproduce::kept::Kept;
     use crate::reproduce::training::{Training, run_all};
+
+    #[test]
+    fn a_chip_is_called_after_its_errors() {
+        let chip = |error: f64| {
+            let mut chip = Chip::ideal();
+            let values = pnn_core::Tensor::new([error, 0.0]).unwrap();
+            chip.layer_mut("fc2").add("resonance_shift_nm", &values).unwrap();
+            name_of(&chip).unwrap()
+        };
+        assert_eq!(name_of(&Chip::ideal()).unwrap(), "");
+        assert!(chip(0.1) == chip(0.1) && chip(0.1) != chip(0.2));
+    }
 
     #[test]
     fn a_checkpoint_is_what_a_longer_training_was_on_its_way() {
