@@ -172,6 +172,16 @@ fn cargo(what: &str, args: &[&str], environment: &[(&str, &str)]) -> Result<()> 
 /// A step of ci, in the root of the workspace.
 fn step(what: &str, command: &mut Command) -> Result<()> {
     println!("ci: {what}");
+    // What cargo tells the program that it runs is not for the cargo that this starts: build scripts that watch such
+    // variables (ring's) would be run anew, with all that depends on them, and once more the next time.
+    for (name, _) in std::env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .iter()
+            .any(|own| name.to_string_lossy().starts_with(own))
+        {
+            command.env_remove(name);
+        }
+    }
     let started = Instant::now();
     let status = command.current_dir(root()).status();
     let status = status.map_err(|e| Error::Usage(format!("{what}: cannot be started: {e}")))?;
