@@ -8,7 +8,8 @@ use crate::optim::{Ascent, RuleState, combine};
 use crate::params::{Gradients, ParamSet};
 use crate::{Result, Tensor};
 
-/// Settings of [`FriendlySam`]; the defaults are those of the authors' class.
+/// Settings of [`FriendlySam`]; the defaults are those of the authors' class. Their `run.sh` sets `lambda` to
+/// 0.95 (in one version to 0.6) and `rho` to 0.2.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FriendlySamSettings {

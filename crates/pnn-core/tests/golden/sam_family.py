@@ -2,10 +2,15 @@
 
 Run:  python sam_family.py        (needs torch, numpy, safetensors)
 
-Writes sam_family.safetensors. Each method trains the two-layer net of generate.py's `sam` for 12 steps, each on a
-batch of its own and at a learning rate of its own, around SGD with momentum and around Adam; METHOD/BASE/NAME is a
-parameter after each step (steps, ...), METHOD/BASE/loss the losses. What follows the code of authors says so where it
-does, by repository, file and function, in the order of their lines; their names are kept.
+Writes sam_family.safetensors. Each method trains the two-layer net of generate.py's `sam` for 12 steps, each
+on a batch of its own and at a learning rate of its own, around SGD with momentum and around Adam;
+METHOD/BASE/NAME is a parameter after each step (steps, ...), METHOD/BASE/loss the losses. SAM itself is in
+generate.py, SAF and MESA are in pnn-train's generate_trajectory.py.
+
+What follows the code of authors says so where it does: the class names the paper, the repository, the file,
+the first 12 digits of the commit and the lines; a comment such as `# 84` or `# 23-24` beside a step names the
+lines of that file, at that commit, which it reproduces. Their names are kept. Left out everywhere: loops over
+parameter groups, parameters without a gradient, running statistics, and what synchronises processes.
 """
 
 import json
@@ -43,7 +48,12 @@ def normal(generator, *shape):
 
 
 def norm(tensors):
-    """As in all of these repositories: the norm of the norms."""
+    """As in all of these repositories: the norm of the norms.
+
+    GSAM's gsam.py 102-122, F-SAM's utils.py 486-496, ESAM's Esam.py 123-136, MSAM's msam.py 83-88,
+    adamW_msam.py 158-164 and looksam.py 130-138 and 140-152, ASAM's asam.py 26-27, at the commits of the
+    classes below.
+    """
     return torch.norm(torch.stack([t.norm(p=2) for t in tensors]), p=2)
 
 
@@ -68,7 +78,13 @@ class Problem:
 
 
 class Gsam:
-    """juntang-zhuang/GSAM, gsam/gsam.py, class GSAM; radius of gsam/scheduler.py, ProportionScheduler."""
+    """Zhuang et al. (ICLR 2022), Algorithm 1.
+
+    juntang-zhuang/GSAM, gsam/gsam.py at bab6bbe65612, class GSAM, 41-85 and 153-188; the radius is that of
+    gsam/scheduler.py at 07de043bea5c, class ProportionScheduler, 24-31 (with the one rate here for the list
+    of rates there), and of the authors' code in JAX, google-research/big_vision,
+    big_vision/trainers/proj/gsam/gsam.py at 0a83553c7915, 72-75.
+    """
 
     def __init__(self, problem, base, rho, rho_min, alpha, max_lr, adaptive):
         self.problem, self.base = problem, base
@@ -77,43 +93,47 @@ class Gsam:
 
     def step(self, t):
         params = self.problem.params
-        # ProportionScheduler.step with min_lr 0
+        # scheduler.py 26 and 28, with min_lr 0
         lr = self.base.param_groups[0]["lr"]
         rho = self.min_value + (self.max_value - self.min_value) * (lr - 0.0) / (self.max_lr - 0.0)
-        losses = self.problem.backward(t)
+        losses = self.problem.backward(t)  # 162
         with torch.no_grad():
-            # perturb_weights
-            grad_norm = norm([(torch.abs(p.data) if self.adaptive else 1.0) * p.grad for p in params])
-            scale = rho / (grad_norm + self.perturb_eps)
+            # perturb_weights, called in 165
+            grad_norm = norm([(torch.abs(p.data) if self.adaptive else 1.0) * p.grad for p in params])  # 42
+            scale = rho / (grad_norm + self.perturb_eps)  # 44
             old_g, e_ws = [], []
             for p in params:
-                old_g.append(p.grad.data.clone())
-                e_w = p.grad * scale
-                if self.adaptive:
-                    e_w *= torch.pow(p, 2)
-                p.add_(e_w)
-                e_ws.append(e_w)
-        self.problem.backward(t)
+                old_g.append(p.grad.data.clone())  # 48
+                e_w = p.grad * scale  # 49
+                if self.adaptive:  # 50
+                    e_w *= torch.pow(p, 2)  # 51
+                p.add_(e_w)  # 52
+                e_ws.append(e_w)  # 53
+        self.problem.backward(t)  # 171
         with torch.no_grad():
-            # gradient_decompose
-            inner_prod = sum(torch.sum(o * p.grad.data) for o, p in zip(old_g, params))
-            new_grad_norm = norm([p.grad for p in params])
-            old_grad_norm = norm(old_g)
-            cosine = inner_prod / (new_grad_norm * old_grad_norm + self.perturb_eps)
+            # gradient_decompose, called in 174
+            inner_prod = sum(torch.sum(o * p.grad.data) for o, p in zip(old_g, params))  # 65-71
+            new_grad_norm = norm([p.grad for p in params])  # 74
+            old_grad_norm = norm(old_g)  # 75
+            cosine = inner_prod / (new_grad_norm * old_grad_norm + self.perturb_eps)  # 78
             for p, o in zip(params, old_g):
-                vertical = o - cosine * old_grad_norm * p.grad.data / (new_grad_norm + self.perturb_eps)
-                p.grad.data.add_(vertical, alpha=-self.alpha)
-            # unperturb
+                vertical = o - cosine * old_grad_norm * p.grad.data / (new_grad_norm + self.perturb_eps)  # 84
+                p.grad.data.add_(vertical, alpha=-self.alpha)  # 85
+            # unperturb, called in 177
             for p, e_w in zip(params, e_ws):
-                p.data.sub_(e_w)
-        self.base.step()
+                p.data.sub_(e_w)  # 60
+        self.base.step()  # 183
         return losses.mean()
 
 
 class LookSam:
-    """Liu et al. (CVPR 2022), Algorithm 1; there is no code of the authors. The form of the projection and its
-    1e-12 are those of MarlonBecker/MSAM, optimizer/looksam.py, move_back and update_gradient; the second 1e-12
-    keeps 0 / 0 from being NaN."""
+    """Liu et al. (CVPR 2022), Algorithm 1; there is no code of the authors.
+
+    The form of the projection and its 1e-12 are those of others, MarlonBecker/MSAM, optimizer/looksam.py at
+    780fa4f623fe, class LookSAM, move_up, move_back, update_gradient and step, 50-128; the second 1e-12, which
+    is not in it, keeps 0 / 0 from being NaN. There g_v is divided by its norm where it is made (82-88), here
+    where it is used.
+    """
 
     def __init__(self, problem, base, rho, k, alpha):
         self.problem, self.base, self.rho, self.k, self.alpha = problem, base, rho, k, alpha
@@ -121,32 +141,42 @@ class LookSam:
 
     def step(self, t):
         params = self.problem.params
-        losses = self.problem.backward(t)
-        g = [p.grad.clone() for p in params]
-        if t % self.k == 0:
+        losses = self.problem.backward(t)  # 101-104
+        g = [p.grad.clone() for p in params]  # 65
+        if t % self.k == 0:  # 106
             old = [p.detach().clone() for p in params]
             with torch.no_grad():
-                scale = self.rho / (norm(g) + 1e-12)
+                # move_up, called in 109
+                scale = self.rho / (norm(g) + 1e-12)  # 51 and 55
                 for p, gradient in zip(params, g):
-                    p.add_(gradient * scale)
-            self.problem.backward(t)
+                    p.add_(gradient * scale)  # 61 and 63
+            self.problem.backward(t)  # 114 and 116
             with torch.no_grad():
-                # g_v = g_s - |g_s| cos(theta) g / |g|
-                scalar_product = sum((p.grad * gradient).sum() for p, gradient in zip(params, g))
-                self.g_v = [p.grad - scalar_product / (norm(g) ** 2 + 1e-12) * gradient for p, gradient in zip(params, g)]
+                # move_back, called in 118: g_v = g_s - |g_s| cos(theta) g / |g|
+                scalar_product = sum((p.grad * gradient).sum() for p, gradient in zip(params, g))  # 69
+                self.g_v = [
+                    p.grad - scalar_product / (norm(g) ** 2 + 1e-12) * gradient  # 70 and 79
+                    for p, gradient in zip(params, g)
+                ]
                 for p, value in zip(params, old):
-                    p.copy_(value)
+                    p.copy_(value)  # 76, which subtracts the step
         else:
-            # g_s = g + alpha |g| / |g_v| g_v
-            factor = self.alpha * norm(g) / (norm(self.g_v) + 1e-12)
+            # update_gradient, called in 120: g_s = g + alpha |g| / |g_v| g_v
+            factor = self.alpha * norm(g) / (norm(self.g_v) + 1e-12)  # 82, 88, 92 and 98
             for p, g_v in zip(params, self.g_v):
-                p.grad.add_(factor * g_v)
-        self.base.step()
+                p.grad.add_(factor * g_v)  # 98
+        self.base.step()  # 123
         return losses.mean()
 
 
 class FriendlySam:
-    """nblt/F-SAM, utils.py, class FriendlySAM."""
+    """Li et al. (CVPR 2024), Eq. 9, of which the average here is that of the steps before.
+
+    nblt/F-SAM, utils.py at 39e42171c0a5, class FriendlySAM, 442-473. Its defaults (428) are rho 0.05, sigma 1
+    and lmbda 0.9; the authors' train.py has lmbda 0.95 where none is given (at 08678790d938 and
+    3944730f0de3), and their run.sh sets 0.95 (line 11 at 08678790d938 and e74bec1474b6) or 0.6 (line 11 at
+    0cc3e1f7a2b1), with rho 0.2 and sigma 1 (lines 9 and 10) in all three.
+    """
 
     def __init__(self, problem, base, rho, sigma, lmbda, adaptive):
         self.problem, self.base, self.rho = problem, base, rho
@@ -159,31 +189,34 @@ class FriendlySam:
         with torch.no_grad():
             # first_step
             for i, p in enumerate(params):
-                grad = p.grad.clone()
-                if i not in self.momentum:
-                    self.momentum[i] = grad
+                grad = p.grad.clone()  # 447
+                if i not in self.momentum:  # 448
+                    self.momentum[i] = grad  # 449
                 else:
-                    p.grad -= self.momentum[i] * self.sigma
-                    self.momentum[i] = self.momentum[i] * self.lmbda + grad * (1 - self.lmbda)
-            grad_norm = norm([(torch.abs(p) if self.adaptive else 1.0) * p.grad for p in params])
-            scale = self.rho / (grad_norm + 1e-12)
-            old_p = [p.data.clone() for p in params]
+                    p.grad -= self.momentum[i] * self.sigma  # 451
+                    self.momentum[i] = self.momentum[i] * self.lmbda + grad * (1 - self.lmbda)  # 452
+            grad_norm = norm([(torch.abs(p) if self.adaptive else 1.0) * p.grad for p in params])  # 454, 490
+            scale = self.rho / (grad_norm + 1e-12)  # 456
+            old_p = [p.data.clone() for p in params]  # 460
             for p in params:
-                e_w = (torch.pow(p, 2) if self.adaptive else 1.0) * p.grad * scale
-                p.add_(e_w)
-        self.problem.backward(t)
+                e_w = (torch.pow(p, 2) if self.adaptive else 1.0) * p.grad * scale  # 461
+                p.add_(e_w)  # 462
+        self.problem.backward(t)  # 483
         # second_step
         with torch.no_grad():
             for p, old in zip(params, old_p):
-                p.copy_(old)
-        self.base.step()
+                p.copy_(old)  # 471
+        self.base.step()  # 473
         return losses.mean()
 
 
 class Esam:
-    """dydjw9/Efficient_SAM, utils/Esam.py, class ESAM. There, second_step freezes each parameter with probability
-    1 - beta for the gradient of the next step, which first_step then unfreezes; here the parameters that are not
-    frozen are those of MASKS."""
+    """Du et al. (ICLR 2022), Algorithm 1, which masks single weights where the code masks parameters.
+
+    dydjw9/Efficient_SAM, utils/Esam.py at 4c84cf5467ba, class ESAM, 22-35, 53-63 and 67-120. There,
+    second_step freezes each parameter with probability 1 - beta for the gradient of the next step (60-61),
+    which first_step then unfreezes (28); here the parameters that are not frozen are those of MASKS.
+    """
 
     def __init__(self, problem, base, rho, beta, gamma, adaptive):
         self.problem, self.base = problem, base
@@ -191,104 +224,116 @@ class Esam:
 
     def step(self, t):
         params = self.problem.params
-        l_before = self.problem.backward(t)
+        l_before = self.problem.backward(t)  # 75-82
         with torch.no_grad():
-            # first_step; a frozen parameter has no gradient
+            # first_step, called in 85; a frozen parameter has no gradient
             for p, kept in zip(params, MASKS[t]):
                 if not kept:
                     p.grad = None
-            moving = [p for p in params if p.grad is not None]
-            grad_norm = norm([(torch.abs(p) if self.adaptive else 1.0) * p.grad for p in moving])
-            scale = self.rho / (grad_norm + 1e-7) / self.beta
+            moving = [p for p in params if p.grad is not None]  # 29
+            grad_norm = norm([(torch.abs(p) if self.adaptive else 1.0) * p.grad for p in moving])  # 24, 130
+            scale = self.rho / (grad_norm + 1e-7) / self.beta  # 26
             e_ws = []
             for p in moving:
-                e_w = (torch.pow(p, 2) if self.adaptive else 1.0) * p.grad * scale
-                p.add_(e_w * 1)
-                e_ws.append(e_w)
+                e_w = (torch.pow(p, 2) if self.adaptive else 1.0) * p.grad * scale  # 33
+                p.add_(e_w * 1)  # 34
+                e_ws.append(e_w)  # 35
             # step
-            l_after = self.problem.losses(t)
-            instance_sharpness = l_after - l_before
-            prob = self.gamma
-            if prob >= 0.99:
-                indices = torch.arange(BATCH)
+            l_after = self.problem.losses(t)  # 89
+            instance_sharpness = l_after - l_before  # 90
+            prob = self.gamma  # 93
+            if prob >= 0.99:  # 94
+                indices = torch.arange(BATCH)  # 95
             else:
-                position = int(BATCH * prob)
-                cutoff, _ = torch.topk(instance_sharpness, position)
-                cutoff = cutoff[-1]
-                indices = torch.nonzero(instance_sharpness > cutoff).flatten()
+                position = int(BATCH * prob)  # 97
+                cutoff, _ = torch.topk(instance_sharpness, position)  # 98
+                cutoff = cutoff[-1]  # 99
+                indices = torch.nonzero(instance_sharpness > cutoff).flatten()  # 104
         assert len(indices) >= 2
-        self.problem.backward(t, indices)
+        self.problem.backward(t, indices)  # 115-117
         with torch.no_grad():
-            # second_step
+            # second_step, called in 118
             for p, e_w in zip(moving, e_ws):
-                p.sub_(e_w)
-        self.base.step()
+                p.sub_(e_w)  # 57
+        self.base.step()  # 63
         return l_before.mean()
 
 
 class MsamSgd:
-    """MarlonBecker/MSAM, optimizer/msam.py, class MSAM, with momentum and no weight decay."""
+    """Becker et al. (2024, arXiv:2401.12033), Algorithm 1, with momentum and no weight decay.
+
+    MarlonBecker/MSAM, optimizer/msam.py at 780fa4f623fe, class MSAM, 23-33 and 65-94.
+    """
 
     def __init__(self, problem, base, rho):
         self.problem, self.base, self.rho = problem, base, rho
         self.momentum = base.param_groups[0]["momentum"]
-        self.buffers = [torch.zeros_like(p) for p in problem.params]
-        self.inverse_norm_buffer = 0
+        self.buffers = [torch.zeros_like(p) for p in problem.params]  # 30
+        self.inverse_norm_buffer = 0  # 33
 
     def step(self, t):
         losses = self.problem.backward(t)
         lr = self.base.param_groups[0]["lr"]
         with torch.no_grad():
             for p, buf in zip(self.problem.params, self.buffers):
-                p.add_(buf, alpha=float(self.rho * self.inverse_norm_buffer))
-                buf.mul_(self.momentum).add_(p.grad)
-                p.add_(buf, alpha=-lr)
-            ascent_norm = norm(self.buffers)
-            self.inverse_norm_buffer = 1 / (ascent_norm + 1e-12)
+                p.add_(buf, alpha=float(self.rho * self.inverse_norm_buffer))  # 72
+                buf.mul_(self.momentum).add_(p.grad)  # 78
+                p.add_(buf, alpha=-lr)  # 80
+            ascent_norm = norm(self.buffers)  # 83-88
+            self.inverse_norm_buffer = 1 / (ascent_norm + 1e-12)  # 89
             for p, buf in zip(self.problem.params, self.buffers):
-                p.sub_(buf, alpha=float(self.rho * self.inverse_norm_buffer))
+                p.sub_(buf, alpha=float(self.rho * self.inverse_norm_buffer))  # 94
         return losses.mean()
 
     def unperturbed(self):
-        """move_back_from_momentumAscent, which leaves the parameters as they are here."""
-        factor = self.rho * self.inverse_norm_buffer
+        """move_back_from_momentumAscent (112-116), which leaves the parameters as they are here."""
+        factor = self.rho * self.inverse_norm_buffer  # 116
         return [(p + buf * factor).detach() for p, buf in zip(self.problem.params, self.buffers)]
 
 
 class MsamAdam:
-    """MarlonBecker/MSAM, optimizer/adamW_msam.py, adamW_msam, without weight decay."""
+    """As MsamSgd, along the first moment of Adam; without weight decay (154).
+
+    MarlonBecker/MSAM, optimizer/adamW_msam.py at 780fa4f623fe, function adamW_msam, 133-169; its state is
+    made in class AdamW_MSAM, 29 and 66-71.
+    """
 
     def __init__(self, problem, base, rho):
         self.problem, self.base, self.rho = problem, base, rho
         self.beta1, self.beta2 = base.param_groups[0]["betas"]
         self.eps = base.param_groups[0]["eps"]
-        self.exp_avgs = [torch.zeros_like(p) for p in problem.params]
-        self.exp_avg_sqs = [torch.zeros_like(p) for p in problem.params]
-        self.norm_factor = 0.0
+        self.exp_avgs = [torch.zeros_like(p) for p in problem.params]  # 69
+        self.exp_avg_sqs = [torch.zeros_like(p) for p in problem.params]  # 71
+        self.norm_factor = 0.0  # 29
 
     def step(self, t):
         losses = self.problem.backward(t)
-        lr, step = self.base.param_groups[0]["lr"], t + 1
+        lr, step = self.base.param_groups[0]["lr"], t + 1  # 78
         with torch.no_grad():
             for p, exp_avg, exp_avg_sq in zip(self.problem.params, self.exp_avgs, self.exp_avg_sqs):
-                bias_correction1 = 1 - self.beta1**step
-                bias_correction2 = 1 - self.beta2**step
-                p.add_(exp_avg, alpha=float(self.norm_factor))
-                exp_avg.mul_(self.beta1).add_(p.grad, alpha=1 - self.beta1)
-                exp_avg_sq.mul_(self.beta2).addcmul_(p.grad, p.grad, value=1 - self.beta2)
-                denom = (exp_avg_sq.sqrt() / bias_correction2**0.5).add_(self.eps)
-                p.addcdiv_(exp_avg, denom, value=-lr / bias_correction1)
-            self.norm_factor = 1 / (norm(self.exp_avgs) + 1e-12) * self.rho
+                bias_correction1 = 1 - self.beta1**step  # 139
+                bias_correction2 = 1 - self.beta2**step  # 140
+                p.add_(exp_avg, alpha=float(self.norm_factor))  # 143
+                exp_avg.mul_(self.beta1).add_(p.grad, alpha=1 - self.beta1)  # 146
+                exp_avg_sq.mul_(self.beta2).addcmul_(p.grad, p.grad, value=1 - self.beta2)  # 147
+                denom = (exp_avg_sq.sqrt() / bias_correction2**0.5).add_(self.eps)  # 148
+                p.addcdiv_(exp_avg, denom, value=-lr / bias_correction1)  # 150 and 152
+            self.norm_factor = 1 / (norm(self.exp_avgs) + 1e-12) * self.rho  # 158-165
             for p, exp_avg in zip(self.problem.params, self.exp_avgs):
-                p.sub_(exp_avg, alpha=float(self.norm_factor))
+                p.sub_(exp_avg, alpha=float(self.norm_factor))  # 169
         return losses.mean()
 
     def unperturbed(self):
+        # 107-111, move_back_from_momentumAscent
         return [(p + m * self.norm_factor).detach() for p, m in zip(self.problem.params, self.exp_avgs)]
 
 
 class Asam:
-    """SamsungLabs/ASAM, asam.py, class ASAM: ascent_step and descent_step. What is called a weight there is so here."""
+    """Kwon et al. (ICML 2021), Eq. 8.
+
+    SamsungLabs/ASAM, asam.py at dc9b513fde61, class ASAM, ascent_step and descent_step, 13-47; its defaults
+    (5) are rho 0.5 and eta 0.01. What is called a weight there (22 and 32) is so here.
+    """
 
     def __init__(self, problem, base, rho, eta):
         self.problem, self.base, self.rho, self.eta = problem, base, rho, eta
@@ -300,20 +345,20 @@ class Asam:
         with torch.no_grad():
             wgrads, sizes = [], {}
             for n, p in params:
-                if n.startswith("w"):
-                    sizes[n] = torch.abs(p).add(self.eta)
-                    p.grad.mul_(sizes[n])
-                wgrads.append(torch.norm(p.grad, p=2))
-            wgrad_norm = torch.norm(torch.stack(wgrads), p=2) + 1.0e-16
+                if n.startswith("w"):  # 22
+                    sizes[n] = torch.abs(p).add(self.eta)  # 23-24
+                    p.grad.mul_(sizes[n])  # 25
+                wgrads.append(torch.norm(p.grad, p=2))  # 26
+            wgrad_norm = torch.norm(torch.stack(wgrads), p=2) + 1.0e-16  # 27
             for n, p in params:
-                if n in sizes:
-                    p.grad.mul_(sizes[n])
-                p.add_(p.grad.clone().mul_(self.rho / wgrad_norm))
+                if n in sizes:  # 32
+                    p.grad.mul_(sizes[n])  # 33
+                p.add_(p.grad.clone().mul_(self.rho / wgrad_norm))  # 34-37
         self.problem.backward(t)
         with torch.no_grad():
             for (_, p), value in zip(params, old):
-                p.copy_(value)
-        self.base.step()
+                p.copy_(value)  # 45, which subtracts the step
+        self.base.step()  # 46
         return losses.mean()
 
 
