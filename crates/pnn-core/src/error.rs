@@ -125,3 +125,8 @@ impl Error {
 
 /// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The value if it is inside its range.
+pub(crate) fn in_range(what: &str, value: f64, inside: bool, allowed: &'static str) -> Result<f64> {
+    if inside { Ok(value) } else { Err(Error::Range { what: what.to_owned(), value, allowed }) }
+}

@@ -2,7 +2,8 @@
 
 use super::lanczos::Process;
 use super::operator::Operator;
-use crate::{Error, Result, Seed};
+use crate::error::in_range;
+use crate::{Result, Seed};
 
 /// An estimate of how the eigenvalues of a matrix are distributed: point masses that add up to one.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,10 +52,8 @@ pub fn spectral_density(
     seed: &Seed,
 ) -> Result<Density> {
     for (what, value) in [("starts", starts), ("steps", steps), ("rows", matrix.dim())] {
-        if value == 0 {
-            let what = format!("number of {what} of a spectral density");
-            return Err(Error::Range { what, value: 0.0, allowed: "[1, infinity)" });
-        }
+        let what = format!("number of {what} of a spectral density");
+        in_range(&what, value as f64, value > 0, "[1, infinity)")?;
     }
     let mut masses = Vec::new();
     for start in 0..starts {

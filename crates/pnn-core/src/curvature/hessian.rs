@@ -26,8 +26,8 @@ pub struct Differences {
     /// Products of a batch that did not become exact at any step: the parameters lie at a kink.
     pub unresolved: usize,
     /// The largest estimate of the error of a batch's product, relative to it. Rounding of the gradients is not
-    /// counted in: about 256 roundings of the gradient over the step, or 3e-5 of it at a step of 1e-7 and a product as large
-    /// as the gradient.
+    /// counted in: up to 256 of them over the step, 6e-7 of the length of the gradient at a step of 1e-7 and 3e-4 of it at the
+    /// shortest.
     pub largest_error: f64,
 }
 

@@ -3,6 +3,7 @@
 use nalgebra::{DMatrix, SymmetricEigen};
 
 use super::operator::{Operator, add_scaled, dot, norm, orthogonalise, random_unit, scale};
+use crate::error::in_range;
 use crate::{Error, Result, Seed};
 
 /// Eigenvalues below this part of the largest are as good as zero: the root of the machine's precision.
@@ -79,18 +80,14 @@ impl Lanczos {
     pub fn run(&self, matrix: &mut dyn Operator, seed: &Seed) -> Result<Extremes> {
         let dim = matrix.dim();
         let asked = self.largest + self.smallest;
-        let range = |what: &str, value, inside, allowed| match inside {
-            true => Ok(()),
-            false => Err(Error::Range { what: what.to_owned(), value, allowed }),
-        };
         let inside = (1..=dim).contains(&asked);
         let what = format!("number of eigenvalues of a matrix of {dim} rows");
-        range(&what, asked as f64, inside, "[1, rows of the matrix]")?;
-        range("tolerance of Lanczos", self.tolerance, self.tolerance > 0.0, "(0, infinity)")?;
+        in_range(&what, asked as f64, inside, "[1, rows of the matrix]")?;
+        in_range("tolerance of Lanczos", self.tolerance, self.tolerance > 0.0, "(0, infinity)")?;
         let last = self.max_products.min(dim);
         let enough = last >= asked;
         let what = format!("max_products for {asked} eigenvalues");
-        range(&what, last as f64, enough, "at least the number of eigenvalues")?;
+        in_range(&what, last as f64, enough, "at least the number of eigenvalues")?;
         let mut process = Process::start(dim, seed);
         loop {
             process.step(matrix, seed)?;

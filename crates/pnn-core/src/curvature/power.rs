@@ -2,6 +2,7 @@
 
 use super::lanczos::Eigenpair;
 use super::operator::{Operator, add_scaled, dot, norm, random_unit, scale};
+use crate::error::in_range;
 use crate::{Error, Result, Seed};
 
 /// Power iteration: multiply, normalise, repeat. It finds the eigenvalue of the largest magnitude, with its sign.
@@ -27,18 +28,16 @@ impl Power {
     /// The eigenpair, and the number of products.
     ///
     /// # Errors
-    /// If a setting is outside its range, a product fails, or the eigenvalue still changes after the last one ([`Error::NotConverged`]).
+    /// If a setting is outside its range, a product fails, or the eigenvalue still changes after the last one
+    /// ([`Error::NotConverged`]).
     pub fn run(&self, matrix: &mut dyn Operator, seed: &Seed) -> Result<(Eigenpair, usize)> {
         let Some(mut vector) = random_unit(matrix.dim(), seed, &[]) else {
             let what = "rows of the matrix".into();
             return Err(Error::Range { what, value: 0.0, allowed: "[1, infinity)" });
         };
-        let range = |what: &str, value, inside| match inside {
-            true => Ok(()),
-            false => Err(Error::Range { what: what.into(), value, allowed: "(0, infinity)" }),
-        };
-        range("tolerance of power iteration", self.tolerance, self.tolerance > 0.0)?;
-        range("max_products", self.max_products as f64, self.max_products > 0)?;
+        let (tolerance, most) = (self.tolerance, self.max_products);
+        in_range("tolerance of power iteration", tolerance, tolerance > 0.0, "(0, infinity)")?;
+        in_range("max_products of power iteration", most as f64, most > 0, "[1, infinity)")?;
         let (mut value, mut change) = (f64::NAN, f64::INFINITY);
         for products in 1..=self.max_products {
             let mut product = matrix.apply(&vector)?;

@@ -5,6 +5,7 @@ use rand_distr::{Distribution, StandardNormal};
 use super::Surface;
 use super::operator::{norm, scale};
 use super::trace::Estimate;
+use crate::error::in_range;
 use crate::{Error, Result, Seed};
 
 /// In which units a displacement is measured.
@@ -38,35 +39,33 @@ pub struct Neighbourhood {
 
 impl Neighbourhood {
     fn check(&self, what: &str) -> Result<()> {
-        if self.size > 0.0 && self.size.is_finite() {
-            return Ok(());
-        }
-        let what = format!("{what} of a neighbourhood");
-        Err(Error::Range { what, value: self.size, allowed: "(0, infinity)" })
+        let inside = self.size > 0.0 && self.size.is_finite();
+        in_range(&format!("{what} of a neighbourhood"), self.size, inside, "(0, infinity)")?;
+        Ok(())
     }
 }
 
 /// The largest rise that an ascent found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rise {
-    /// The loss there less the loss at the point.
+    /// The loss there less the loss at the point; NaN if the loss was no number somewhere on the way.
     pub value: f64,
     /// The parameters there, less those of the point.
     pub displacement: Vec<f64>,
 }
 
 /// SAM's sharpness: the largest rise of the loss within a ball around the present point, `max L(x + e) - L(x)` for
-/// `|e| <= size` (Foret et al., 2021, Eq. 1), as far as three climbs of `steps` gradient steps find it: a lower bound. One
-/// makes steps of the whole radius, and so begins at SAM's own point, `size g / |g|`; one makes steps of a part of it, for
-/// the first may land where the network's outputs are saturated and the slope is gone; and one goes on from the higher end of
-/// each of the `directions` (the sharpest eigenvector, say, in units of the scaling), or is left out if there is none. What
-/// leads out of the ball is put back to its surface. One gradient and one loss a step.
+/// `|e| <= size` (Foret et al., 2021, Eq. 1), as far as climbs of `steps` gradient steps find it: a lower bound. One
+/// makes steps of the whole radius, and so begins at SAM's own point, `size g / |g|`; one makes steps of `2 / steps` of it, for
+/// the first may land where the network's outputs are saturated and the slope is gone; and one of such steps goes on from the
+/// higher end of each of the `directions` (the sharpest eigenvector, say, in units of the scaling). What leads out of the ball
+/// is put back to its surface; a climb ends where there is no slope, or none that is a number. One gradient and one loss a step.
 ///
 /// A point without any slope is left along `directions` only: without these its rise is 0, which then says nothing.
 ///
 /// # Errors
-/// If there is no step, the size is not positive, a direction has another length or no size, or the loss cannot be evaluated
-/// or is not a number.
+/// If there is no step, the size is not positive, a direction has another number of values or no length, or the loss cannot be
+/// evaluated.
 pub fn rise_in_ball(
     surface: &mut Surface<'_>,
     ball: Neighbourhood,
@@ -74,10 +73,7 @@ pub fn rise_in_ball(
     directions: &[&[f64]],
 ) -> Result<Rise> {
     ball.check("radius")?;
-    if steps == 0 {
-        let what = "number of steps of an ascent".into();
-        return Err(Error::Range { what, value: 0.0, allowed: "[1, infinity)" });
-    }
+    in_range("number of steps of an ascent", steps as f64, steps > 0, "[1, infinity)")?;
     let mut climb = Climb::new(surface, ball)?;
     let start = vec![0.0; climb.origin.len()];
     climb.from(start.clone(), steps, ball.size)?;
@@ -131,11 +127,7 @@ impl<'s, 'a> Climb<'s, 'a> {
     fn look(&mut self, at: &[f64]) -> Result<f64> {
         let displacement = self.displacement(at);
         let value = self.surface.loss_at(&self.point(&displacement))? - self.base;
-        if value.is_nan() {
-            let (what, layer) = ("the loss in a neighbourhood".into(), "the loss surface".into());
-            return Err(Error::NotFinite { what, value, layer });
-        }
-        if value > self.best.value {
+        if value > self.best.value || value.is_nan() {
             self.best = Rise { value, displacement };
         }
         Ok(value)
@@ -175,10 +167,7 @@ pub fn rise_under_noise(
     seed: &Seed,
 ) -> Result<Estimate> {
     noise.check("standard deviation")?;
-    if pairs == 0 {
-        let what = "number of noise samples".into();
-        return Err(Error::Range { what, value: 0.0, allowed: "[1, infinity)" });
-    }
+    in_range("number of noise samples", pairs as f64, pairs > 0, "[1, infinity)")?;
     let origin = surface.point()?;
     let units = noise.scaling.units(&origin);
     let base = surface.loss()?;

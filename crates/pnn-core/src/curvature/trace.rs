@@ -1,7 +1,8 @@
 //! The trace of a matrix from products with random vectors.
 
 use super::operator::{Operator, dot, norm, orthogonalise, random_signs, scale};
-use crate::{Error, Result, Seed};
+use crate::error::in_range;
+use crate::{Result, Seed};
 
 /// A number that was estimated from random samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,11 +27,9 @@ impl Estimate {
 }
 
 fn check_samples(samples: usize, least: usize, allowed: &'static str) -> Result<()> {
-    if samples >= least {
-        return Ok(());
-    }
-    let what = "number of products for a trace or a norm".into();
-    Err(Error::Range { what, value: samples as f64, allowed })
+    let what = "number of products for a trace or a norm";
+    in_range(what, samples as f64, samples >= least, allowed)?;
+    Ok(())
 }
 
 /// The trace by Hutchinson's method: the mean of `z A z` over vectors `z` of random signs (Hutchinson, Commun.

@@ -3,7 +3,7 @@
 use rand_distr::{Distribution, StandardUniform};
 use serde::{Deserialize, Serialize};
 
-use crate::optim::rule::check;
+use crate::error::in_range;
 use crate::optim::sam::{Metric, along, check_rho, norm};
 use crate::optim::{Evaluation, Objective, Optimizer, Point, Rule, displaced};
 use crate::params::{Gradients, ParamSet};
@@ -72,8 +72,8 @@ impl<R: Rule> Esam<R> {
     pub fn new(rule: R, settings: EsamSettings) -> Result<Self> {
         let EsamSettings { rho, beta, gamma, .. } = settings;
         check_rho(rho)?;
-        check("beta", beta, beta > 0.0 && beta <= 1.0, "(0, 1]")?;
-        check("gamma", gamma, gamma > 0.0 && gamma <= 1.0, "(0, 1]")?;
+        in_range("beta", beta, beta > 0.0 && beta <= 1.0, "(0, 1]")?;
+        in_range("gamma", gamma, gamma > 0.0 && gamma <= 1.0, "(0, 1]")?;
         Ok(Self { rule, settings })
     }
 

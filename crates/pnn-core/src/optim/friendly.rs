@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::optim::rule::{check, load, save};
+use crate::error::in_range;
+use crate::optim::rule::{load, save};
 use crate::optim::sam::{Metric, check_rho, climb};
 use crate::optim::{Ascent, RuleState, combine};
 use crate::params::{Gradients, ParamSet};
@@ -56,8 +57,8 @@ impl FriendlySam {
     pub fn new(settings: FriendlySamSettings) -> Result<Self> {
         let FriendlySamSettings { rho, sigma, lambda, .. } = settings;
         check_rho(rho)?;
-        check("sigma", sigma, (0.0..f64::INFINITY).contains(&sigma), "[0, infinity)")?;
-        check("lambda", lambda, (0.0..1.0).contains(&lambda), "[0, 1)")?;
+        in_range("sigma", sigma, (0.0..f64::INFINITY).contains(&sigma), "[0, infinity)")?;
+        in_range("lambda", lambda, (0.0..1.0).contains(&lambda), "[0, 1)")?;
         Ok(Self { settings, average: Vec::new() })
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::optim::rule::check;
+use crate::error::in_range;
 use crate::optim::sam::{EPS, Metric, check_rho, climb};
 use crate::optim::{Ascent, combine};
 use crate::params::{Gradients, ParamSet};
@@ -60,10 +60,10 @@ impl Gsam {
     pub fn new(settings: GsamSettings, largest_rate: f64) -> Result<Self> {
         let rho = check_rho(settings.rho)?;
         let unbounded = |value: f64| (0.0..f64::INFINITY).contains(&value);
-        check("alpha", settings.alpha, unbounded(settings.alpha), "[0, infinity)")?;
-        check("largest rate", largest_rate, unbounded(largest_rate), "[0, infinity)")?;
+        in_range("alpha", settings.alpha, unbounded(settings.alpha), "[0, infinity)")?;
+        in_range("largest rate", largest_rate, unbounded(largest_rate), "[0, infinity)")?;
         let smallest = settings.rho_min.unwrap_or(rho / 6.0);
-        check("rho_min", smallest, (0.0..=rho).contains(&smallest), "[0, rho]")?;
+        in_range("rho_min", smallest, (0.0..=rho).contains(&smallest), "[0, rho]")?;
         Ok(Self { settings, smallest, largest_rate, rho })
     }
 }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::optim::rule::{check, load, save};
+use crate::error::in_range;
+use crate::optim::rule::{load, save};
 use crate::optim::sam::{EPS, Metric, check_rho, climb};
 use crate::optim::{Ascent, RuleState, combine};
 use crate::params::{Gradients, ParamSet, global_norm};
@@ -59,8 +60,8 @@ impl LookSam {
     pub fn new(settings: LookSamSettings) -> Result<Self> {
         let LookSamSettings { rho, k, alpha } = settings;
         check_rho(rho)?;
-        check("k", f64::from(k), k > 0, "[1, infinity)")?;
-        check("alpha", alpha, (0.0..f64::INFINITY).contains(&alpha), "[0, infinity)")?;
+        in_range("k", f64::from(k), k > 0, "[1, infinity)")?;
+        in_range("alpha", alpha, (0.0..f64::INFINITY).contains(&alpha), "[0, infinity)")?;
         Ok(Self { settings, since: 0, orthogonal: Vec::new() })
     }
 }

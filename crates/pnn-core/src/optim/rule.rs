@@ -1,5 +1,6 @@
 //! Update rules, equal to PyTorch's `SGD`, `Adam` and `AdamW` step by step.
 
+use crate::error::in_range;
 use crate::multiversion;
 use crate::ops::{Real, dispatch};
 use crate::optim::RuleState;
@@ -41,12 +42,8 @@ pub trait Rule: Send {
     fn load_state(&mut self, state: &RuleState) -> Result<()>;
 }
 
-pub(super) fn check(what: &str, value: f64, inside: bool, allowed: &'static str) -> Result<f64> {
-    if inside { Ok(value) } else { Err(Error::Range { what: what.to_owned(), value, allowed }) }
-}
-
 fn check_rate(rate: f64) -> Result<f64> {
-    check("learning rate", rate, (0.0..f64::INFINITY).contains(&rate), "[0, infinity)")
+    in_range("learning rate", rate, (0.0..f64::INFINITY).contains(&rate), "[0, infinity)")
 }
 
 /// Checks shapes before any parameter moves; a shorter list is one that has not begun, unless it
@@ -91,7 +88,7 @@ impl Sgd {
     /// # Errors
     /// If a setting is outside its range.
     pub fn new(rate: f64, momentum: f64) -> Result<Self> {
-        check("momentum", momentum, (0.0..1.0).contains(&momentum), "[0, 1)")?;
+        in_range("momentum", momentum, (0.0..1.0).contains(&momentum), "[0, 1)")?;
         Ok(Self { rate: check_rate(rate)?, momentum, velocity: Vec::new() })
     }
 }
@@ -221,8 +218,8 @@ impl Adam {
     /// # Errors
     /// If one is outside [0, 1).
     pub fn betas(mut self, beta1: f64, beta2: f64) -> Result<Self> {
-        self.beta1 = check("beta1", beta1, (0.0..1.0).contains(&beta1), "[0, 1)")?;
-        self.beta2 = check("beta2", beta2, (0.0..1.0).contains(&beta2), "[0, 1)")?;
+        self.beta1 = in_range("beta1", beta1, (0.0..1.0).contains(&beta1), "[0, 1)")?;
+        self.beta2 = in_range("beta2", beta2, (0.0..1.0).contains(&beta2), "[0, 1)")?;
         Ok(self)
     }
 
@@ -232,7 +229,7 @@ impl Adam {
     /// If the decay is negative or not finite.
     pub fn weight_decay(mut self, decay: f64) -> Result<Self> {
         let inside = (0.0..f64::INFINITY).contains(&decay);
-        self.weight_decay = check("weight decay", decay, inside, "[0, infinity)")?;
+        self.weight_decay = in_range("weight decay", decay, inside, "[0, infinity)")?;
         Ok(self)
     }
 

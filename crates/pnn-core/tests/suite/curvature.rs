@@ -218,7 +218,7 @@ proptest! {
         let density = spectral_density(&mut Dense(matrix.clone()), 4, dim, &Seed::new(seed)).unwrap();
         let mass: f64 = density.masses.iter().map(|(_, mass)| mass).sum();
         prop_assert!((mass - 1.0).abs() < 1e-12, "{mass}");
-        // The mean over starts is Hutchinson's estimate from the same ones, within the spread of four.
+        // Over many starts the mean is the matrix's.
         let many = spectral_density(&mut Dense(matrix.clone()), 400, dim, &Seed::new(seed)).unwrap();
         let frobenius = matrix.norm();
         let spread = frobenius / dim as f64;

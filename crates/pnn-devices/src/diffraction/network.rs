@@ -1,53 +1,18 @@
 //! Masks, lenses and absorbers one behind the other, and detectors at the end.
 
-use std::f64::consts::{PI, TAU};
-
 use pnn_core::device::{Drive, Passivity, PortShape};
-use pnn_core::ops::{Sampling, phase_shift};
+use pnn_core::ops::Sampling;
 use pnn_core::{
     ControlSpec, Controls, DType, DeviationPort, Deviations, PhysicalLayer, Seed, Tensor,
 };
 
-use super::absorber::check_film;
 use super::grid::positive;
 use super::panels::{Panels, Shown};
-use super::{Detectors, FreeSpace, Grid, Method, saturable_absorber, saturable_film};
+use super::stage::Stage;
+use super::{Detectors, Element, FreeSpace, Grid, Method};
 use crate::detection::{SHOT_NOISE, shot};
 use crate::mrr::READOUT_ERROR;
 use crate::{Error, Result};
-
-/// What light meets on its way.
-#[derive(Debug, Clone)]
-pub enum Element {
-    /// A stretch of free space.
-    Space(FreeSpace),
-    /// A thin lens: `exp(-i pi (x^2 + y^2) / (lambda f))`.
-    Lens {
-        /// Focal length in m; negative for a lens that spreads light.
-        focal_length_m: f64,
-    },
-    /// A trainable phase mask, `exp(2 pi i p)` at the first wavelength and, as a relief, less at longer ones; where it is moved away,
-    /// light passes unchanged. When
-    /// it is misaligned its turns `p` are moved, as heights of a relief are, and not `exp(2 pi i p)`:
-    /// [`Diffractive::with_sampling`].
-    Mask,
-    /// A trainable amplitude mask: the field times a transmission from 0 to 1. Where it is moved away, light is held back.
-    AmplitudeMask,
-    /// A saturable absorber, [`saturable_absorber`].
-    Absorber {
-        /// The part of a picture's mean intensity that is lost.
-        fraction: f64,
-    },
-    /// A film whose absorption saturates, [`saturable_film`].
-    SaturableFilm {
-        /// Optical depth for weak light.
-        depth: f64,
-        /// Intensity at which it is half of that.
-        saturation: f64,
-    },
-    /// A fixed transmission of the amplitude (height, width), such as an aperture.
-    Amplitude(Tensor),
-}
 
 /// A diffractive network: light with the amplitudes of a picture passes through its elements and is
 /// detected (Lin et al., Science 361, 1004, 2018; with absorbers Xu et al., Nat. Commun. 17, 1766, 2026).
@@ -60,42 +25,14 @@ pub enum Element {
 /// With several wavelengths absorbers act on each by itself.
 #[derive(Debug, Clone)]
 pub struct Diffractive {
-    grid: Grid,
-    wavelengths_m: Vec<f64>,
-    elements: Vec<Element>,
-    stages: Vec<Stage>,
+    pub(super) grid: Grid,
+    pub(super) wavelengths_m: Vec<f64>,
+    pub(super) elements: Vec<Element>,
+    pub(super) stages: Vec<Stage>,
     detectors: Detectors,
     sampling: Sampling,
     panels: Panels,
     ports: Vec<DeviationPort>,
-}
-
-/// Planes that [`Diffractive::along_axis`] computes at most.
-const MOST_PLANES: f64 = 1e5;
-
-/// An element, with what can be computed beforehand.
-#[derive(Debug, Clone)]
-enum Stage {
-    Space(FreeSpace),
-    /// Phases in rad, (height, width) or (wavelengths, height, width), in f64 and f32.
-    Lens([Tensor; 2]),
-    Mask(usize),
-    AmplitudeMask(usize),
-    Absorber(f64),
-    SaturableFilm {
-        depth: f64,
-        saturation: f64,
-    },
-    /// (height, width), in f64 and f32.
-    Amplitude([Tensor; 2]),
-}
-
-fn both(tensor: &Tensor) -> pnn_core::Result<[Tensor; 2]> {
-    Ok([tensor.to_dtype(DType::F64)?, tensor.to_dtype(DType::F32)?])
-}
-
-fn of_type(tensors: &[Tensor; 2], dtype: DType) -> &Tensor {
-    &tensors[usize::from(dtype == DType::F32)]
 }
 
 impl Diffractive {
@@ -121,63 +58,10 @@ impl Diffractive {
             }));
         }
         let panels = Panels::of(grid, elements);
-        let (mut phases, mut transmissions) = (0.., 0..);
-        let stages = elements.iter().map(|element| {
-            Ok(match element {
-                Element::Space(space)
-                    if space.grid() != grid || space.wavelengths_m() != wavelengths_m =>
-                {
-                    let what =
-                        "pixels of a stretch of space (its grid or its wavelengths are others)";
-                    let value = (space.grid().height * space.grid().width) as f64;
-                    return Err(Error::Range { what, value, allowed: "those of the network" });
-                }
-                Element::Space(space) => Stage::Space(space.clone()),
-                Element::Lens { focal_length_m } => {
-                    if !focal_length_m.is_finite() || *focal_length_m == 0.0 {
-                        let (what, value) = ("focal length in m", *focal_length_m);
-                        return Err(Error::Range { what, value, allowed: "finite, not 0" });
-                    }
-                    let mut phases = Vec::new();
-                    for wavelength in wavelengths_m {
-                        let curvature = -PI / (wavelength * focal_length_m);
-                        phases.extend(grid.map(|y, x| curvature * (x * x + y * y)));
-                    }
-                    Stage::Lens(both(&Tensor::from_vec(
-                        phases,
-                        per_wavelength(&grid, wavelengths_m),
-                    )?)?)
-                }
-                Element::Mask => Stage::Mask(phases.next().unwrap_or(0)),
-                Element::AmplitudeMask => Stage::AmplitudeMask(transmissions.next().unwrap_or(0)),
-                Element::Absorber { fraction } => {
-                    if !(0.0..f64::INFINITY).contains(fraction) {
-                        let what = "absorbed fraction of the mean intensity";
-                        let (value, allowed) = (*fraction, "[0, infinity)");
-                        return Err(Error::Range { what, value, allowed });
-                    }
-                    Stage::Absorber(*fraction)
-                }
-                Element::SaturableFilm { depth, saturation } => {
-                    check_film(*depth, *saturation)?;
-                    Stage::SaturableFilm { depth: *depth, saturation: *saturation }
-                }
-                Element::Amplitude(values) => {
-                    if values.dims() != [grid.height, grid.width] {
-                        let want = format!("({}, {})", grid.height, grid.width);
-                        return Err(pnn_core::Error::shape("aperture", values, want).into());
-                    }
-                    let wide = values.to_dtype(DType::F64)?;
-                    // Glass does not amplify.
-                    let bad = wide.elements::<f64>()?.iter().find(|v| v.is_nan() || v.abs() > 1.0);
-                    if let Some(value) = bad {
-                        let (what, value) = ("transmission of an aperture", *value);
-                        return Err(Error::Range { what, value, allowed: "[-1, 1]" });
-                    }
-                    Stage::Amplitude(both(values)?)
-                }
-            })
-        });
+        let stages = elements
+            .iter()
+            .enumerate()
+            .map(|(place, element)| Stage::of(element, &elements[..place], grid, wavelengths_m));
         let stages = stages.collect::<Result<Vec<_>>>()?;
         for (what, count) in
             [("number of masks", panels.count()), ("number of wavelengths", wavelengths_m.len())]
@@ -257,148 +141,16 @@ impl Diffractive {
         self.grid
     }
 
-    /// The field after each element, the first being that which enters.
-    ///
-    /// # Shapes
-    /// `x` (batch, height, width); each result (batch, 2, height, width), with several wavelengths (batch, wavelengths, 2,
-    /// height, width).
-    ///
-    /// # Errors
-    /// If input, controls or deviations do not fit.
-    pub fn fields(
-        &self,
-        x: &Tensor,
-        controls: &Controls,
-        deviations: &Deviations,
-    ) -> pnn_core::Result<Vec<Tensor>> {
-        let shown = self.shown(controls, deviations)?;
-        let mut fields = vec![self.enter(x)?];
-        for stage in &self.stages {
-            let next = self.pass(stage, &fields[fields.len() - 1], &shown)?;
-            fields.push(next);
-        }
-        Ok(fields)
-    }
-
-    /// What makes the computed light differ from light, in sentences that name the value and the limit; none
-    /// if nothing does.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
-        let side = self.grid.height.max(self.grid.width) as f64;
-        let mut warnings = Vec::new();
-        for element in &self.elements {
-            match element {
-                Element::Space(space) => warnings.extend(space.warnings()),
-                Element::Lens { focal_length_m } => {
-                    let shortest = self.wavelengths_m.iter().copied().fold(f64::INFINITY, f64::min);
-                    let limit = side * self.grid.pitch_m.powi(2) / shortest;
-                    if focal_length_m.abs() < limit {
-                        warnings.push(format!(
-                            "a lens of {focal_length_m} m: at its edge the phase turns by more than pi from pixel to \
-                             pixel, allowed are focal lengths from {limit:.3e} m on"
-                        ));
-                    }
-                }
-                Element::Mask
-                | Element::AmplitudeMask
-                | Element::Absorber { .. }
-                | Element::SaturableFilm { .. }
-                | Element::Amplitude(_) => {}
-            }
-        }
-        let mut seen = std::collections::BTreeSet::new();
-        warnings.retain(|warning| seen.insert(warning.clone()));
-        warnings
-    }
-
-    /// Intensities on the way of one picture: those of the middle row, before the first element and then about
-    /// every `step_m`; and the distances in m from there.
-    ///
-    /// # Shapes
-    /// `x` (1, height, width), result (distances, width); intensities of several wavelengths add up.
-    ///
-    /// # Errors
-    /// As [`Self::fields`], and if the step is not positive and finite, or there would be more than 100,000 planes.
-    pub fn along_axis(
-        &self,
-        x: &Tensor,
-        controls: &Controls,
-        deviations: &Deviations,
-        step_m: f64,
-    ) -> Result<(Vec<f64>, Tensor)> {
-        positive("step along the axis in m", step_m)?;
-        let Grid { height, width, .. } = self.grid;
-        if x.dims() != [1, height, width] {
-            return Err(
-                pnn_core::Error::shape("light", x, format!("(1, {height}, {width})")).into()
-            );
-        }
-        let lengths = self.elements.iter().map(|element| match element {
-            Element::Space(space) => space.distance_m(),
-            _ => 0.0,
-        });
-        let planes = lengths.sum::<f64>() / step_m;
-        if planes > MOST_PLANES {
-            let what = "planes along the axis (length over step)";
-            return Err(Error::Range { what, value: planes, allowed: "at most 100,000" });
-        }
-        let middle = |field: &Tensor| -> pnn_core::Result<Tensor> {
-            let planes = field.elem_count() / (height * width);
-            let rows = field.reshape([planes, height, width])?.narrow(1, height / 2, 1)?;
-            rows.sqr()?.sum(0)
-        };
-        let fields = self.fields(x, controls, deviations)?;
-        let (mut distances, mut rows) = (vec![0.0], vec![middle(&fields[0])?]);
-        let mut start = 0.0;
-        for (element, field) in self.elements.iter().zip(&fields) {
-            let Element::Space(space) = element else { continue };
-            let steps = (space.distance_m() / step_m).round().max(1.0) as usize;
-            for step in 1..=steps {
-                let distance = space.distance_m() * step as f64 / steps as f64;
-                rows.push(middle(&space.clone().with_distance_m(distance)?.propagate(field)?)?);
-                distances.push(start + distance);
-            }
-            start += space.distance_m();
-        }
-        Ok((distances, Tensor::cat(&rows.iter().collect::<Vec<_>>(), 0)?))
-    }
-
-    /// The phases of the phase masks in turns, as light meets them.
-    ///
-    /// # Shapes
-    /// Each (height, width).
-    ///
-    /// # Errors
-    /// If controls or deviations do not fit, or a phase is not finite.
-    pub fn masks(
+    pub(super) fn shown(
         &self,
         controls: &Controls,
         deviations: &Deviations,
-    ) -> pnn_core::Result<Vec<Tensor>> {
-        Ok(self.shown(controls, deviations)?.phases)
-    }
-
-    /// The transmissions of the amplitude masks, as light meets them.
-    ///
-    /// # Shapes
-    /// Each (height, width).
-    ///
-    /// # Errors
-    /// As [`Self::masks`].
-    pub fn amplitude_masks(
-        &self,
-        controls: &Controls,
-        deviations: &Deviations,
-    ) -> pnn_core::Result<Vec<Tensor>> {
-        Ok(self.shown(controls, deviations)?.transmissions)
-    }
-
-    fn shown(&self, controls: &Controls, deviations: &Deviations) -> pnn_core::Result<Shown> {
+    ) -> pnn_core::Result<Shown> {
         deviations.check(&self.ports)?;
         self.panels.shown(controls, deviations, self.sampling)
     }
 
-    fn enter(&self, x: &Tensor) -> pnn_core::Result<Tensor> {
+    pub(super) fn enter(&self, x: &Tensor) -> pnn_core::Result<Tensor> {
         let Grid { height, width, .. } = self.grid;
         let &[batch, h, w] = x.dims() else {
             return Err(pnn_core::Error::shape("light", x, format!("(batch, {height}, {width})")));
@@ -416,34 +168,6 @@ impl Diffractive {
         let one = one.reshape([batch, 1, 2, height, width])?;
         Tensor::cat(&vec![&one; colours], 1)
     }
-
-    fn pass(&self, stage: &Stage, field: &Tensor, shown: &Shown) -> pnn_core::Result<Tensor> {
-        match stage {
-            Stage::Space(space) => Ok(space.propagate(field)?),
-            Stage::Lens(phases) => phase_shift(field, of_type(phases, field.dtype())),
-            Stage::Mask(number) => {
-                let phase = (&shown.phases[*number] * TAU)?.to_dtype(field.dtype())?;
-                if self.wavelengths_m.len() == 1 {
-                    return phase_shift(field, &phase);
-                }
-                let first = self.wavelengths_m[0];
-                let of = |wavelength: &f64| {
-                    (&phase * (first / wavelength))?.reshape([1, self.grid.height, self.grid.width])
-                };
-                let phases: Vec<Tensor> =
-                    self.wavelengths_m.iter().map(of).collect::<pnn_core::Result<_>>()?;
-                phase_shift(field, &Tensor::cat(&phases.iter().collect::<Vec<_>>(), 0)?)
-            }
-            Stage::AmplitudeMask(number) => {
-                field * shown.transmissions[*number].to_dtype(field.dtype())?
-            }
-            Stage::Absorber(fraction) => saturable_absorber(field, *fraction),
-            Stage::SaturableFilm { depth, saturation } => {
-                saturable_film(field, *depth, *saturation)
-            }
-            Stage::Amplitude(values) => field * of_type(values, field.dtype()),
-        }
-    }
 }
 
 /// The sum of powers (batch, detectors), as (batch, 1).
@@ -460,13 +184,6 @@ fn not_zero(total: &Tensor) -> pnn_core::Result<Tensor> {
         return Ok(total.clone());
     }
     total + Tensor::from_vec(dark, total.shape().clone())?.to_dtype(total.dtype())?
-}
-
-fn per_wavelength(grid: &Grid, wavelengths_m: &[f64]) -> Vec<usize> {
-    match wavelengths_m.len() {
-        1 => vec![grid.height, grid.width],
-        count => vec![count, grid.height, grid.width],
-    }
 }
 
 impl PhysicalLayer for Diffractive {
@@ -492,7 +209,7 @@ impl PhysicalLayer for Diffractive {
         let shown = self.shown(controls, deviations)?;
         let mut field = self.enter(x)?;
         for stage in &self.stages {
-            field = self.pass(stage, &field, &shown)?;
+            field = stage.pass(&field, &shown, self.grid, &self.wavelengths_m)?;
         }
         let powers = self.detectors.powers(&field)?;
         let mut noisy = shot(&powers, &powers, deviations)?;

@@ -62,6 +62,21 @@ fn relative_measures_do_not_change_with_the_scale_of_parameters() {
     }
 }
 
+/// The ball reaches where the loss is no number: that measure is missing, and nothing else.
+#[test]
+fn a_loss_that_is_no_number_in_the_ball_leaves_the_other_measures() {
+    let x = Var::new(&Tensor::new([0.05]).unwrap());
+    let parameter = Parameter { name: "x".into(), var: x.clone(), bounds: Bounds::UNBOUNDED };
+    let parameters = ParamSet::new([parameter]).unwrap();
+    let mut surface =
+        Surface::new(parameters, 1, move |_| (x.tensor().log()? * -1.0)?.sum_all()).unwrap();
+    let found =
+        Sharpness::measure(&mut surface, &SharpnessSettings::default(), &Seed::new(1)).unwrap();
+    for (name, value) in Sharpness::NAMES.iter().zip(found.values()) {
+        assert_eq!(value.is_none(), *name == "rise in a ball", "{name}: {value:?}");
+    }
+}
+
 /// More eigenvalues than products, and more digits asked for than there are.
 #[test]
 fn an_eigenvalue_that_does_not_converge_is_none_and_the_rest_is_there() {

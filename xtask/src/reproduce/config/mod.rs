@@ -2,6 +2,7 @@
 
 mod ambient;
 mod analysis;
+mod analysis_checks;
 mod checks;
 mod schema;
 mod settings;

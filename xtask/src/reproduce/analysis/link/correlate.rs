@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use pnn_core::Seed;
-use pnn_eval::Interval;
 use pnn_eval::correlation::{Coefficient, RankCorrelation};
+use pnn_eval::{Interval, Verdict};
 
 use super::Network;
 use crate::error::Result;
@@ -32,10 +32,16 @@ pub(super) struct Correlation {
 }
 
 impl Correlation {
-    /// Whether it is an order without exception, which has an interval without width, of so few methods that chance makes
-    /// one of the two in more than one of twenty cases: 2 / 4! is a twelfth.
-    pub(super) fn chance(&self) -> bool {
-        self.robust.as_ref().is_some_and(|r| r.low == r.high) && self.methods < 5
+    /// Whether the flatter network is the more robust one, by the whole interval. An order without exception has an interval
+    /// without width; of four methods chance makes one of the two in 2 / 4! of all cases, so that it is undecided.
+    pub(super) fn verdict(&self) -> Verdict {
+        match &self.robust {
+            None => Verdict::NotTested,
+            Some(r) if r.low == r.high && self.methods < 5 => Verdict::Undecided,
+            Some(r) if r.high < 0.0 => Verdict::Holds,
+            Some(r) if r.low >= 0.0 => Verdict::DoesNotHold,
+            Some(_) => Verdict::Undecided,
+        }
     }
 }
 
@@ -103,7 +109,6 @@ mod tests {
     use super::super::{CLAIMED, judge};
     use super::*;
     use crate::reproduce::config::System;
-    use pnn_eval::Verdict;
 
     fn system() -> System {
         System {

@@ -63,14 +63,13 @@ fn name_of(chip: &Chip) -> Result<String> {
     Ok(if errors.is_empty() { errors } else { fingerprint(&errors) })
 }
 
-/// Whether a measure predicts robustness, by the interval of its correlation.
+/// Whether a measure predicts robustness, in words.
 fn predicts(correlation: &Correlation) -> &'static str {
-    match &correlation.robust {
-        None => "undefined",
-        Some(_) if correlation.chance() => "undecided",
-        Some(r) if r.high < 0.0 => "yes",
-        Some(r) if r.low > 0.0 => "the sharper the better",
-        Some(_) => "undecided",
+    match correlation.verdict() {
+        Verdict::Holds => "yes",
+        Verdict::DoesNotHold => "the sharper the better",
+        Verdict::NotTested => "undefined",
+        _ => "undecided",
     }
 }
 
@@ -198,13 +197,7 @@ fn judge(system: &System, found: &[Correlation]) -> Case {
         None => format!("{}: undefined", c.measure),
     };
     let claimed = found.iter().find(|c| c.measure == CLAIMED);
-    let verdict = match claimed.and_then(|c| c.robust.as_ref()) {
-        None => Verdict::NotTested,
-        Some(_) if claimed.is_some_and(Correlation::chance) => Verdict::Undecided,
-        Some(r) if r.high < 0.0 => Verdict::Holds,
-        Some(r) if r.low >= 0.0 => Verdict::DoesNotHold,
-        Some(_) => Verdict::Undecided,
-    };
+    let verdict = claimed.map_or(Verdict::NotTested, Correlation::verdict);
     let all = [claimed, best].into_iter().flatten().map(words).collect::<Vec<_>>();
     let words = match &all[..] {
         [claimed, best] if claimed != best => format!("{claimed}; the best measure: {best}"),
@@ -252,7 +245,7 @@ fn picture(system: &System, names: &[String], found: &[Correlation]) -> Result<(
         let under = c.under.iter().map(|under| or_nan(*under));
         [robust, or_nan(c.kept), or_nan(c.clean)].into_iter().chain(under).collect()
     };
-    let columns = ["all conditions", "kept of no deviation", "no deviation"];
+    let columns = ["all conditions", "kept", "no deviation"];
     let columns = columns.map(str::to_owned).into_iter();
     let columns = columns.chain(system.conditions.iter().map(|c| c.label.clone()));
     let map = Heatmap::new(
