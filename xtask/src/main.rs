@@ -1,6 +1,7 @@
 //! The command line of the workspace.
 
 mod bench;
+mod chips;
 mod ci;
 mod data;
 mod deploy;

@@ -2,17 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
+use pnn_core::Seed;
 use pnn_core::curvature::{Hessian, Surface, spectral_density};
-use pnn_core::{Chip, Seed};
 use pnn_data::Dataset;
 use pnn_eval::landscape::{Direction, Vectors, line, positions};
 use pnn_eval::plot::{Axis, LineSeries, SpectralDensity, line_chart, spectrum};
 use pnn_eval::{
-    BatchNormMode, Cell, Column, Evaluator, Report, Section, Sharpness, SharpnessSettings, Table,
+    BatchNormMode, Cell, Column, DeviationAxis, DeviationSharpness, Evaluator, Report, Section,
+    Sharpness, SharpnessSettings, Spread, Table,
 };
+use pnn_train::Trained;
 
+use crate::chips::{chip_in_loop, fixed_chips, measured_chip};
 use crate::error::Result;
 use crate::networks::KeptNetwork;
+use crate::reproduce::chip::FixedChip;
 use crate::reproduce::config::DataChoice;
 use crate::reproduce::data::Data;
 use crate::reproduce::precise::Precise;
@@ -35,9 +39,33 @@ pub(crate) struct Args {
     /// Standard deviation of noise on every parameter, in their units
     #[arg(long, default_value_t = SharpnessSettings::default().noise)]
     noise: f64,
+    /// A deviation port and a standard deviation in its unit, `resonance_shift_nm=0.04`: how the loss bends if every entry errs by
+    /// itself, as fabrication has it
+    #[arg(long, value_name = "PORT=STEP", value_parser = step)]
+    spread: Vec<(String, f64)>,
+    /// The same if all entries err together, as under a drift
+    #[arg(long, value_name = "PORT=STEP", value_parser = step)]
+    drift: Vec<(String, f64)>,
+    /// Folder of the published chip, for networks that were trained on it
+    #[arg(long)]
+    reference: Option<PathBuf>,
+    /// A chip that was measured, its deviations by layer and port (`mesh.theta_error_rad`), for all networks [default: the chip
+    /// in the loop of a network's training, else the ideal one]
+    #[arg(long, value_name = "SAFETENSORS", conflicts_with = "reference")]
+    deviations: Option<PathBuf>,
     /// Folder for the report
     #[arg(long, default_value = "target/sharpness")]
     out: PathBuf,
+}
+
+fn step(text: &str) -> std::result::Result<(String, f64), String> {
+    let parts = text.split_once('=').map(|(port, step)| (port.trim(), step.trim().parse::<f64>()));
+    match parts {
+        Some((port, Ok(step))) if step > 0.0 && step.is_finite() => Ok((port.to_owned(), step)),
+        _ => Err(format!(
+            "{text:?} is not PORT=STEP with a step above 0, such as resonance_shift_nm=0.04"
+        )),
+    }
 }
 
 /// How far lines go: along an eigenvector in the units of the parameters, and in sizes of the filters.
@@ -49,7 +77,11 @@ const DENSITY: (usize, usize) = (4, 40);
 /// What was found of one network.
 struct Network {
     name: String,
+    /// Whether it sits on a chip with errors.
+    errs: bool,
     sharpness: Sharpness,
+    /// What it is to each deviation that was asked for.
+    bent: Vec<(String, DeviationSharpness)>,
     /// The loss along the sharpest direction, if it was found, and along a filter-normalised one.
     sharpest: Option<Vec<(f64, f64)>>,
     random: Vec<(f64, f64)>,
@@ -59,14 +91,10 @@ struct Network {
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let (data, _) = Data::load(DataChoice::Digits, args.data.as_ref())?;
     let images = data.first(&data.train, args.images, 2)?;
-    let settings = SharpnessSettings {
-        radius: args.radius,
-        noise: args.noise,
-        ..SharpnessSettings::default()
-    };
     let mut report = Report::new("Sharpness of trained networks")
         .provenance("data", format!("{}, first {} training images", data.name, args.images))
         .provenance("commit", commit());
+    let fixed = fixed_chips(args.reference.as_deref())?;
     let mut networks = Vec::new();
     for path in &args.networks {
         eprintln!("{}", path.display());
@@ -77,12 +105,15 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
                 data.name
             );
         }
-        let network = measure(name(path), &kept, &images, &settings)?;
+        let network = measure(args, path, &kept, &fixed, &images)?;
         report = report.provenance(format!("network {}", network.name), path.display().to_string());
         println!("{}", network.sharpness.table(&network.name)?.to_markdown());
+        if !network.bent.is_empty() {
+            println!("{}", bent(std::slice::from_ref(&network))?.to_markdown());
+        }
         networks.push(network);
     }
-    report = report.section(together(&networks, &settings)?);
+    report = report.section(together(&networks, &args.settings())?);
     for network in networks {
         report = report.section(section(network)?);
     }
@@ -103,22 +134,53 @@ fn name(path: &Path) -> String {
     }
 }
 
+impl Args {
+    fn settings(&self) -> SharpnessSettings {
+        let (radius, noise) = (self.radius, self.noise);
+        SharpnessSettings { radius, noise, ..SharpnessSettings::default() }
+    }
+
+    /// What was asked for with its name, in all layers of a network that have the port.
+    fn axes(&self, network: &Precise) -> Result<Vec<(String, DeviationAxis)>> {
+        let spreads = self.spread.iter().map(|(port, unit)| ("spread", port, *unit, Spread::Each));
+        let drifts = self.drift.iter().map(|(port, unit)| ("drift", port, *unit, Spread::Shared));
+        let axis = |(kind, port, unit, spread): (_, &String, f64, _)| {
+            let layers = network.layers_with(port)?;
+            let axis = DeviationAxis { port: port.clone(), layers, unit, spread };
+            Ok((format!("{kind} of {port} by {unit}"), axis))
+        };
+        spreads.chain(drifts).map(axis).collect()
+    }
+}
+
 fn measure(
-    name: String,
+    args: &Args,
+    path: &Path,
     kept: &KeptNetwork,
+    fixed: &[FixedChip],
     images: &Dataset,
-    settings: &SharpnessSettings,
 ) -> Result<Network> {
+    let (name, settings) = (name(path), args.settings());
     let precise = Precise::from_state(&kept.recipe, kept.tensors.clone())?;
+    let chip = match &args.deviations {
+        Some(file) => measured_chip(precise.model(), file)?,
+        None => chip_in_loop(path, kept, fixed)?,
+    };
     let evaluator = Evaluator {
         batch_norm: BatchNormMode::Running,
         normalisation: kept.recipe.normalisation(),
         calibration: None,
     };
-    let chip = Chip::ideal();
-    let mut surface = precise.surface(evaluator, &chip, images)?;
     let seed = Seed::new(0).child("sharpness");
-    let sharpness = Sharpness::measure(&mut surface, settings, &seed)?;
+    // Panels that move are seen through a raster, whose kinks have no curvature.
+    let smooth = kept.recipe.train != Trained::Masks;
+    let bent = args.axes(&precise)?.into_iter().map(|(label, axis)| {
+        let mut surface = precise.deviation_surface(evaluator, &chip, images, &[axis])?;
+        Ok((label, DeviationSharpness::measure(&mut surface, smooth, &settings, &seed)?))
+    });
+    let bent = bent.collect::<Result<Vec<_>>>()?;
+    let mut surface = precise.surface(evaluator, &chip, images)?;
+    let sharpness = Sharpness::measure(&mut surface, &settings, &seed)?;
     let along = |surface: &mut Surface<'_>, direction: &Direction, span: f64| -> Result<Vec<_>> {
         let found = line(surface, direction, &positions(-span, span, POINTS), &mut |_, _| {})?;
         Ok(found.points().collect())
@@ -137,16 +199,42 @@ fn measure(
     }
     let direction = Direction::filter_normalised(surface.parameters(), Vectors::Held, &seed)?;
     let random = along(&mut surface, &direction, SPANS.1)?;
-    Ok(Network { name, sharpness, sharpest, random, density })
+    let errs = chip.iter().next().is_some();
+    Ok(Network { name, errs, sharpness, bent, sharpest, random, density })
+}
+
+/// What networks are to the deviations that were asked for.
+fn bent(networks: &[Network]) -> Result<Table> {
+    let columns = vec![
+        Column::text("network"),
+        Column::text("deviation"),
+        Column::number("rise under a step", 2).scientific(),
+        Column::number("slope per step", 2).scientific(),
+        Column::number("curvature per step squared", 2).scientific(),
+    ];
+    let mut table = Table::new("The loss in what the device does wrong", columns)?;
+    let cell = |value: Option<f64>| {
+        value.filter(|value| value.is_finite()).map_or(Cell::Missing, Cell::Number)
+    };
+    for network in networks {
+        for (deviation, found) in &network.bent {
+            let (name, deviation) = (network.name.clone(), deviation.clone());
+            let mut line = vec![Cell::Text(name), Cell::Text(deviation)];
+            line.extend([Some(found.rise), found.slope, found.curvature].map(cell));
+            table.push(line)?;
+        }
+    }
+    Ok(table)
 }
 
 /// All networks beside each other.
 fn together(networks: &[Network], settings: &SharpnessSettings) -> Result<Section> {
-    let mut columns = vec![Column::text("network")];
+    let mut columns = vec![Column::text("network"), Column::text("on a chip of its own")];
     columns.extend(Sharpness::NAMES.map(|name| Column::number(name, 2).scientific()));
     let mut table = Table::new("All measures", columns)?;
     for network in networks {
-        let mut line = vec![Cell::Text(network.name.clone())];
+        let own = if network.errs { "yes" } else { "" };
+        let mut line = vec![Cell::Text(network.name.clone()), Cell::from(own)];
         let cell = |value: Option<f64>| value.map_or(Cell::Missing, Cell::Number);
         line.extend(network.sharpness.values().map(cell));
         table.push(line)?;
@@ -154,11 +242,21 @@ fn together(networks: &[Network], settings: &SharpnessSettings) -> Result<Sectio
     let loss = Axis::logarithmic("loss").unit("nats");
     let section = Section::new("Side by side")
         .paragraph(format!(
-            "Of the mean cross-entropy in everything that is trained (rings by their detunings in nm), with running statistics on the ideal chip. A ball has a radius of {} in the units of \
-             the parameters or {} of each parameter's size, noise a standard deviation of {} or {}. Compare networks of one device only: another unit is another number.",
+            "Of the mean cross-entropy in everything that is trained (rings by their detunings in nm), with running statistics, on the chip that was in the loop of a network's training or that was given, else on the ideal one. A ball has a radius of {} in the units of \
+             the parameters or {} of each parameter's size, noise a standard deviation of {} or {}. Compare networks of one device only, and on one chip: another unit is another number.",
             settings.radius, settings.relative_radius, settings.noise, settings.relative_noise
         ))
         .table(table);
+    let section = if networks.iter().any(|network| !network.bent.is_empty()) {
+        section
+            .paragraph(
+                "A step of a spread is a standard deviation on every entry by itself, one of a drift moves all together; the rise is the mean over \
+                 both signs or over pairs of samples, the curvature the trace of the Hessian.",
+            )
+            .table(bent(networks)?)
+    } else {
+        section
+    };
     let sharpest: Vec<_> = networks
         .iter()
         .filter_map(|n| n.sharpest.as_ref().map(|points| (n, points)))
@@ -203,6 +301,14 @@ fn section(network: Network) -> Result<Section> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_step_names_its_port_and_is_above_zero() {
+        assert_eq!(step("phase = 0.1"), Ok(("phase".into(), 0.1)));
+        for wrong in ["phase", "phase=", "phase=0", "phase=-1", "phase=inf", "phase=NaN"] {
+            assert!(step(wrong).unwrap_err().contains("PORT=STEP"), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_network_is_called_after_its_file_or_its_run() {

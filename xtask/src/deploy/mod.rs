@@ -13,6 +13,7 @@ use pnn_eval::accuracy::deploy;
 use pnn_eval::{BatchNormMode, Evaluation, Evaluator, Report};
 use pnn_train::{Recipe, Trained};
 
+use crate::chips::measured_chip;
 use crate::error::{Error, Result};
 use crate::heaters::{Banks, SetAnew, TOLERANCE};
 use crate::networks::KeptNetwork;
@@ -192,40 +193,6 @@ fn ambient(experiments: Option<&Path>) -> Result<Ambient> {
         Some(Analysis::Ambient(spec)) => Ok(spec.clone()),
         _ => Err(Error::Usage("there is no experiment deployed-ring".into())),
     }
-}
-
-/// A chip from a file of its deviations.
-fn measured_chip(model: &dyn Model, path: &Path) -> Result<Chip> {
-    let (tensors, _) = store::load(path)?;
-    let mut chip = Chip::ideal();
-    for (name, value) in &tensors {
-        let layers = model.physical_layers();
-        let found = layers.iter().find_map(|layer| {
-            let port = name.strip_prefix(layer.name())?.strip_prefix('.')?;
-            Some((layer, layer.device().ports().iter().find(|known| known.name == port)?.name))
-        });
-        let Some((layer, port)) = found else {
-            let ports = layers.first().map_or(&[][..], |layer| layer.device().ports());
-            let ports: Vec<_> = ports.iter().map(|port| port.name).collect();
-            let layers: Vec<_> = layers.iter().map(|layer| layer.name()).collect();
-            let reason = format!(
-                "{name:?} is no deviation; names are LAYER.PORT, of the layers {} and the ports {}",
-                layers.join(", "),
-                ports.join(", ")
-            );
-            return Err(Error::File { path: path.to_owned(), reason });
-        };
-        let wide = value.to_dtype(DType::F64)?;
-        if let Some(bad) = wide.elements::<f64>()?.iter().find(|value| !value.is_finite()) {
-            let reason = format!("{name} holds {bad}, allowed is finite");
-            return Err(Error::File { path: path.to_owned(), reason });
-        }
-        chip.layer_mut(layer.name()).add(port, value)?;
-        if let Some(deviations) = chip.layer(layer.name()) {
-            deviations.check(layer.device().ports())?;
-        }
-    }
-    Ok(chip)
 }
 
 impl Deployment {

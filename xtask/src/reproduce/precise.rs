@@ -1,9 +1,9 @@
 //! Trained networks in double precision: what curvature and landscapes are measured on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pnn_core::curvature::Surface;
-use pnn_core::model::{load_model_state, model_state};
+use pnn_core::model::{Physical, load_model_state, model_state};
 use pnn_core::{Chip, DType, Model, Seed, Tensor};
 use pnn_data::Dataset;
 use pnn_eval::{DeviationAxis, Evaluator, LossSurface, Reduction};
@@ -39,6 +39,28 @@ impl Precise {
         Ok(Self { model, recipe })
     }
 
+    pub(crate) fn model(&self) -> &dyn Model {
+        self.model.as_ref()
+    }
+
+    /// Its physical layers that have a deviation port.
+    ///
+    /// # Errors
+    /// If none has; it lists what there is.
+    pub(crate) fn layers_with(&self, port: &str) -> Result<Vec<String>> {
+        let layers = self.model.physical_layers();
+        let names = |layer: &Physical| -> Vec<&str> {
+            layer.device().ports().iter().map(|port| port.name).collect()
+        };
+        let having = layers.iter().filter(|layer| names(layer).contains(&port));
+        let having: Vec<_> = having.map(|layer| layer.name().to_owned()).collect();
+        if having.is_empty() {
+            let known: BTreeSet<_> = layers.iter().flat_map(|layer| names(layer)).collect();
+            return Err(pnn_core::Error::unknown("deviation port", port, known).into());
+        }
+        Ok(having)
+    }
+
     fn how<'a>(&self, evaluator: Evaluator<'a>) -> LossSurface<'a> {
         let sums = self.recipe.train == Device::Masks;
         let reduction = if sums { Reduction::Sum } else { Reduction::Mean };
@@ -56,7 +78,7 @@ impl Precise {
     }
 
     /// The loss as a function of deviations.
-    pub(super) fn deviation_surface<'b>(
+    pub(crate) fn deviation_surface<'b>(
         &'b self,
         evaluator: Evaluator<'_>,
         chip: &'b Chip,

@@ -129,17 +129,47 @@ impl<'a> RankCorrelation<'a> {
         let estimate = self.estimate()?;
         let plan = self.plan()?;
         let mut rng = seed.rng();
-        let mut replicates: Vec<f64> =
-            (0..resamples).filter_map(|_| self.replicate(&plan, &mut rng)).collect();
-        let (undefined, limit) =
-            (resamples - replicates.len(), (UNDEFINED * resamples as f64) as usize);
-        if undefined > limit {
-            return Err(Error::UndefinedResamples { undefined, resamples, limit });
-        }
-        replicates.sort_by(f64::total_cmp);
-        let (low, high) = percentiles(&replicates, level);
-        let (low, high) = (low.min(estimate), high.max(estimate));
-        Ok(Interval { estimate, low, high, level, method: Method::BootstrapPercentile })
+        let replicates = (0..resamples).filter_map(|_| self.replicate(&plan, &mut rng)).collect();
+        percentile_interval(estimate, replicates, resamples, level)
+    }
+
+    /// This correlation less that of another measure `x` of the same units with the same `y`: which of two measures orders
+    /// them better. Both are taken over the very same resamples, which are drawn as for [`interval`](Self::interval).
+    ///
+    /// ```
+    /// use pnn_core::Seed;
+    /// use pnn_eval::correlation::{Coefficient, RankCorrelation};
+    /// let accuracy = [97.0, 95.0, 90.0, 80.0, 60.0, 30.0, 20.0, 10.0];
+    /// let (rise, loss) = ([1.0, 2.0, 3.0, 5.0, 4.0, 6.0, 7.0, 8.0], [3.0, 1.0, 2.0, 4.0, 3.0, 1.0, 2.0, 3.0]);
+    /// let of_rise = RankCorrelation::new(Coefficient::Spearman, &rise, &accuracy)?;
+    /// let ahead = of_rise.difference(&loss, 0.95, 2000, &Seed::new(0))?;
+    /// assert!(ahead.high < 0.0);
+    /// # Ok::<(), pnn_eval::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`interval`](Self::interval), of either; and as [`new`](Self::new) of the other measure.
+    pub fn difference(
+        &self,
+        x: &'a [f64],
+        level: f64,
+        resamples: usize,
+        seed: &Seed,
+    ) -> Result<Interval> {
+        check_level(level)?;
+        check_resamples(resamples, level)?;
+        check(x, self.y)?;
+        let other = Self { x, ..self.clone() };
+        let estimate = self.estimate()? - other.estimate()?;
+        let plans = (self.plan()?, other.plan()?);
+        // A stream of its own for each resample: a correlation that is undefined draws no further.
+        let replicate = |number: usize| {
+            let drawn = seed.index(number as u64);
+            let own = self.replicate(&plans.0, &mut drawn.rng())?;
+            Some(own - other.replicate(&plans.1, &mut drawn.rng())?)
+        };
+        let replicates = (0..resamples).filter_map(replicate).collect();
+        percentile_interval(estimate, replicates, resamples, level)
     }
 
     /// What is drawn.
@@ -219,6 +249,24 @@ enum Plan {
 fn drawn<'b, T>(parts: &'b [T], rng: &mut impl RngExt) -> &'b T {
     // u64 rather than usize, so that 32-bit machines draw the same stream.
     &parts[rng.random_range(0..parts.len() as u64) as usize]
+}
+
+/// The interval of what could be computed of so many resamples.
+fn percentile_interval(
+    estimate: f64,
+    mut replicates: Vec<f64>,
+    resamples: usize,
+    level: f64,
+) -> Result<Interval> {
+    let (undefined, limit) =
+        (resamples - replicates.len(), (UNDEFINED * resamples as f64) as usize);
+    if undefined > limit {
+        return Err(Error::UndefinedResamples { undefined, resamples, limit });
+    }
+    replicates.sort_by(f64::total_cmp);
+    let (low, high) = percentiles(&replicates, level);
+    let (low, high) = (low.min(estimate), high.max(estimate));
+    Ok(Interval { estimate, low, high, level, method: Method::BootstrapPercentile })
 }
 
 /// The middle `level` of sorted replicates.
@@ -341,6 +389,27 @@ mod tests {
         assert!(matches!(crossed, Error::CrossedClusters { .. }), "{crossed}");
         let one = interval(&all.clone().clustered(&label(|_| 0)).unwrap()).unwrap_err();
         assert!(matches!(one, Error::TooFew { got: 1, needed: 2, .. }), "{one}");
+    }
+
+    #[test]
+    fn a_difference_is_of_two_measures_over_the_same_resamples() {
+        let (x, y) = noisy(12, 2.0, &Seed::new(7));
+        let (other, _) = noisy(12, 1.0, &Seed::new(8));
+        let labels: Vec<String> = (0..12).map(|i| (i / 2).to_string()).collect();
+        let of = |x| RankCorrelation::new(RHO, x, &y).unwrap().clustered(&labels).unwrap();
+        let seed = Seed::new(0);
+        let difference = |a, b| of(a).difference(b, 0.95, 500, &seed).unwrap();
+        let found = difference(&x, &other);
+        let apart = of(&x).estimate().unwrap() - of(&other).estimate().unwrap();
+        assert_eq!(found.estimate, apart);
+        let turned = difference(&other, &x);
+        let close = |a: f64, b: f64| (a - b).abs() < 1e-12;
+        assert!(close(found.low, -turned.high) && close(found.high, -turned.low), "{found:?}");
+        // What moves both alike cancels out: a measure is no better than any other that has its order.
+        let cubed: Vec<f64> = x.iter().map(|x| x.powi(3)).collect();
+        let same = difference(&x, &cubed);
+        assert_eq!((same.low, same.high), (0.0, 0.0));
+        assert!(of(&x).difference(&other[1..], 0.95, 500, &seed).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use pnn_core::Seed;
 use pnn_eval::correlation::{Coefficient, RankCorrelation};
 use pnn_eval::{Interval, Verdict};
 
-use super::Network;
+use super::{CLAIMED, Network};
 use crate::error::Result;
 use crate::reproduce::config::System;
 
@@ -20,7 +20,9 @@ pub(super) struct Correlation {
     pub(super) methods: usize,
     /// With the mean accuracy over all conditions.
     pub(super) robust: Option<Interval>,
-    /// The same within methods.
+    /// The same less that of the measure that the claim is about, over the networks for which both are known.
+    pub(super) ahead: Option<Interval>,
+    /// With the mean accuracy, within methods.
     pub(super) within: Option<Interval>,
     pub(super) kendall: Option<f64>,
     /// With what of the accuracy is kept.
@@ -55,6 +57,20 @@ pub(super) fn correlate(
     let comparable = |network: &Network| {
         let same = networks.iter().filter(|other| other.chip == network.chip);
         same.map(|other| &other.method).collect::<BTreeSet<_>>().len() > 2
+    };
+    let claimed = names.iter().position(|name| name == CLAIMED);
+    let ahead = |place: usize, seed: &Seed| -> Option<Interval> {
+        let claimed = claimed.filter(|claimed| *claimed != place)?;
+        let known = |n: &&Network| n.measures[place].is_some() && n.measures[claimed].is_some();
+        let own: Vec<&Network> = networks.iter().filter(known).filter(|n| comparable(n)).collect();
+        let measured = |place: usize| own.iter().filter_map(|n| n.measures[place]).collect();
+        let (x, other): (Vec<f64>, Vec<f64>) = (measured(place), measured(claimed));
+        let robust: Vec<f64> = own.iter().map(|n| n.robust()).collect();
+        let chips: Vec<&str> = own.iter().map(|n| n.chip.as_str()).collect();
+        let methods: Vec<&str> = own.iter().map(|n| n.method.as_str()).collect();
+        let pooled = RankCorrelation::new(Coefficient::Spearman, &x, &robust).ok()?;
+        let pooled = pooled.within(&chips).ok()?.clustered(&methods).ok()?;
+        pooled.difference(&other, 0.95, RESAMPLES, seed).ok()
     };
     let of = |(place, measure): (usize, &String)| {
         // A measure that is no number says nothing of its network.
@@ -94,6 +110,7 @@ pub(super) fn correlate(
             measure: measure.clone(),
             methods: methods.iter().collect::<BTreeSet<_>>().len(),
             robust: pooled().and_then(|of| interval(of, &methods)),
+            ahead: ahead(place, &seed),
             within: within().and_then(|of| interval(of, &some_methods)),
             kendall: estimate(Coefficient::KendallTauB, &robust),
             kept: estimate(Coefficient::Spearman, &with(&Network::kept)),
@@ -106,7 +123,7 @@ pub(super) fn correlate(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{CLAIMED, judge};
+    use super::super::judge;
     use super::*;
     use crate::reproduce::config::System;
 
@@ -154,6 +171,8 @@ mod tests {
         assert!(robust.estimate < -0.99 && robust.high < -0.9, "{robust:?}");
         assert_eq!(found[0].kendall, Some(-1.0));
         assert!(found[1].robust.unwrap().contains(0.0));
+        // It is certainly a better one than what ignores accuracy, which is that much worse.
+        assert!(found[0].ahead.is_none() && found[1].ahead.unwrap().low > 0.0);
         // Ranks of what is the same everywhere are undefined, not 0.
         assert!(found[2].robust.is_none() && found[0].clean.is_none());
         let case = judge(&system(), &found);

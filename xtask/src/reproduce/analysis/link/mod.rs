@@ -121,7 +121,8 @@ pub(super) fn analyse(spec: &Link, plan: &Plan, context: &Context<'_>) -> Result
          A measure predicts robustness if its whole interval is below 0; with few methods such an interval is rather too short, and none \
          is widened for the number of measures that were tried. Networks that sit on chips with errors of their own, on top of which the \
          deviations come, are compared with those on the same chip only: a cell is the mean over chips that hold at least three methods, \
-         and other networks are left out of it. *Kept* is the mean over all conditions less the accuracy without deviation. \
+         and other networks are left out of it. *Less that of lambda_max* is how much better (below 0) or worse a measure orders the same networks than lambda_max does, over \
+         the same resamples. *Kept* is the mean over all conditions less the accuracy without deviation. \
          The rise under a deviation that is also a condition is nearly the question itself: it shows what could be reached. \
          *Within methods* is the mean of the correlations of the networks of each method that has three or more: what is left if methods are not \
          compared. \
@@ -212,6 +213,7 @@ fn table(system: &System, found: &[Correlation]) -> Result<Table> {
         Column::text("measure"),
         Column::text("predicts robustness"),
         Column::interval("mean of all conditions", 2),
+        Column::interval("less that of lambda_max", 2),
         Column::interval("within methods", 2),
         Column::number("Kendall's tau-b", 2),
         Column::number("kept", 2),
@@ -227,6 +229,7 @@ fn table(system: &System, found: &[Correlation]) -> Result<Table> {
             Cell::Text(correlation.measure.clone()),
             Cell::from(predicts(correlation)),
             interval(&correlation.robust),
+            interval(&correlation.ahead),
             interval(&correlation.within),
             number(&correlation.kendall),
             number(&correlation.kept),
