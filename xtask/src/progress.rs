@@ -14,6 +14,8 @@ pub(crate) struct Progress {
     label: String,
     total: u64,
     done: u64,
+    /// What was done before the start, which says nothing of the time that the rest takes.
+    skipped: u64,
     started: Instant,
     last_line: Instant,
 }
@@ -36,7 +38,7 @@ impl Progress {
             eprintln!("{label}: started");
         }
         let now = Instant::now();
-        Self { bar, label, total: total.max(1), done: 0, started: now, last_line: now }
+        Self { bar, label, total: total.max(1), done: 0, skipped: 0, started: now, last_line: now }
     }
 
     /// Moves to `done` units, with a word on what is under way.
@@ -48,14 +50,29 @@ impl Progress {
         } else if self.last_line.elapsed() >= QUIET {
             self.last_line = Instant::now();
             let share = self.done as f64 / self.total as f64;
-            let left = if share > 0.0 {
-                let seconds = self.started.elapsed().as_secs_f64() * (1.0 - share) / share;
-                format!("about {} left", HumanDuration(Duration::from_secs_f64(seconds)))
-            } else {
-                "time left unknown".to_owned()
+            let left = match self.left(self.started.elapsed()) {
+                Some(left) => format!("about {} left", HumanDuration(left)),
+                None => "time left unknown".to_owned(),
             };
             eprintln!("{}: {:.0} %, {left} ({detail})", self.label, 100.0 * share);
         }
+    }
+
+    /// Goes to `done` units without any work: they are from an earlier run.
+    pub(crate) fn skip_to(&mut self, done: u64) {
+        let done = done.min(self.total);
+        self.skipped += done.saturating_sub(self.done);
+        self.done = done;
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+            bar.reset_eta();
+        }
+    }
+
+    /// How long the rest takes, if it goes on as it did for so long.
+    fn left(&self, elapsed: Duration) -> Option<Duration> {
+        let worked = self.done.saturating_sub(self.skipped);
+        (worked > 0).then(|| elapsed.mul_f64((self.total - self.done) as f64 / worked as f64))
     }
 
     /// Says something above the bar.
@@ -72,5 +89,22 @@ impl Progress {
             bar.finish_and_clear();
         }
         eprintln!("{}: {line} ({})", self.label, HumanDuration(self.started.elapsed()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_of_an_earlier_run_does_not_make_the_rest_look_fast() {
+        let mut progress = Progress::new("training", 100);
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        progress.skip_to(50);
+        assert_eq!(progress.left(minutes(1)), None);
+        progress.at(60, "");
+        assert_eq!(progress.left(minutes(1)), Some(minutes(4)));
+        progress.skip_to(90);
+        assert_eq!(progress.left(minutes(1)), Some(minutes(1)));
     }
 }

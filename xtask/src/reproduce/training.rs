@@ -63,7 +63,7 @@ pub(crate) enum Training {
 pub(crate) type Trainings = BTreeMap<(String, u64), Training>;
 
 impl Job {
-    /// Work of the training, in evaluations of gradients.
+    /// Work of the training, in passes of an image forward and backward.
     pub(crate) fn cost(&self, data: &Data) -> u64 {
         let recipe = &self.method.recipe;
         let images = recipe.images.map_or(data.train.len(), |images| images.min(data.train.len()));
@@ -71,7 +71,7 @@ impl Job {
         steps as u64 * self.step_cost()
     }
 
-    /// Evaluations of gradients in a step; an error network costs about as much as one.
+    /// Work of a step; an error network costs about as much as an evaluation of gradients.
     fn step_cost(&self) -> u64 {
         let recipe = &self.method.recipe;
         let networks = match &recipe.strategy {
@@ -80,7 +80,7 @@ impl Job {
             _ => 0,
         };
         let gradients = recipe.sharpness.map_or(1.0, |method| method.gradients_per_step());
-        gradients.ceil() as u64 + networks
+        (gradients.ceil() as u64 + networks) * recipe.batch_size as u64
     }
 
     /// Identifies everything that the result depends on.
@@ -270,12 +270,13 @@ struct Bar<'a> {
 
 impl Observer for Bar<'_> {
     fn on_step(&mut self, event: &StepEvent) -> pnn_train::Result<()> {
+        let steps = (event.epoch * event.steps + event.step) as u64;
         if !self.recorded {
             let failed = |e: Error| pnn_train::Error::Observer(e.to_string());
             self.record.trains(&commit()).map_err(failed)?;
             self.recorded = true;
+            self.progress.skip_to(self.done + steps * self.weight);
         }
-        let steps = (event.epoch * event.steps + event.step) as u64;
         let detail = format!(
             "{}, epoch {}/{}, loss {:.4}",
             self.label,
