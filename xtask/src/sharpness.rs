@@ -39,12 +39,12 @@ pub(crate) struct Args {
     /// Standard deviation of noise on every parameter, in their units
     #[arg(long, default_value_t = SharpnessSettings::default().noise)]
     noise: f64,
-    /// A deviation port and a standard deviation in its unit, `resonance_shift_nm=0.04`: how the loss bends if every entry errs by
-    /// itself, as fabrication has it
-    #[arg(long, value_name = "PORT=STEP", value_parser = step)]
+    /// A deviation port and a standard deviation in its unit, `fc2+fc3.resonance_shift_nm=0.04`, or that port of all layers,
+    /// `resonance_shift_nm=0.04`: how the loss bends if every entry errs by itself, as fabrication has it
+    #[arg(long, value_name = "[LAYER+LAYER.]PORT=STEP", value_parser = step)]
     spread: Vec<(String, f64)>,
     /// The same if all entries err together, as under a drift
-    #[arg(long, value_name = "PORT=STEP", value_parser = step)]
+    #[arg(long, value_name = "[LAYER+LAYER.]PORT=STEP", value_parser = step)]
     drift: Vec<(String, f64)>,
     /// Folder of the published chip, for networks that were trained on it
     #[arg(long)]
@@ -63,7 +63,7 @@ fn step(text: &str) -> std::result::Result<(String, f64), String> {
     match parts {
         Some((port, Ok(step))) if step > 0.0 && step.is_finite() => Ok((port.to_owned(), step)),
         _ => Err(format!(
-            "{text:?} is not PORT=STEP with a step above 0, such as resonance_shift_nm=0.04"
+            "{text:?} is not PORT=STEP with a step above 0, such as fc2+fc3.resonance_shift_nm=0.04"
         )),
     }
 }
@@ -145,9 +145,12 @@ impl Args {
         let spreads = self.spread.iter().map(|(port, unit)| ("spread", port, *unit, Spread::Each));
         let drifts = self.drift.iter().map(|(port, unit)| ("drift", port, *unit, Spread::Shared));
         let axis = |(kind, port, unit, spread): (_, &String, f64, _)| {
-            let layers = network.layers_with(port)?;
-            let axis = DeviationAxis { port: port.clone(), layers, unit, spread };
-            Ok((format!("{kind} of {port} by {unit}"), axis))
+            let label = format!("{kind} of {port} by {unit}");
+            let (layers, port) = match port.split_once('.') {
+                Some((layers, port)) => (layers.split('+').map(str::to_owned).collect(), port),
+                None => (network.layers_with(port)?, port.as_str()),
+            };
+            Ok((label, DeviationAxis { port: port.to_owned(), layers, unit, spread }))
         };
         spreads.chain(drifts).map(axis).collect()
     }
